@@ -1,0 +1,28 @@
+package deps
+
+import (
+	_ "github.com/IBM/sarama"
+	_ "github.com/IBM/sarama/mocks"
+	_ "github.com/alecthomas/kingpin/v2"
+	_ "github.com/prometheus/client_golang/api/prometheus/v1"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/collectors/version"
+	_ "github.com/prometheus/common/expfmt"
+	_ "github.com/prometheus/common/model"
+	_ "github.com/prometheus/common/promslog/flag"
+	_ "golang.org/x/perf/benchmath"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/time/rate"
+	_ "gopkg.in/yaml.v3"
+	_ "k8s.io/client-go/kubernetes/fake"
+	_ "k8s.io/client-go/tools/clientcmd"
+	_ "k8s.io/client-go/tools/record"
+	_ "k8s.io/client-go/tools/watch"
+	_ "k8s.io/client-go/util/retry"
+	_ "github.com/rcrowley/go-metrics"
+	_ "github.com/klauspost/compress/zstd"
+	_ "github.com/google/go-cmp/cmp"
+)

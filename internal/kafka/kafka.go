@@ -1,0 +1,57 @@
+// Package kafka makes sarama configurations that are right for a measuring program and says where they differ from sarama's defaults.
+//
+// It promises settings that negotiate upward to what the broker speaks, time out within what an operator will wait for, and keep no
+// statistics of their own. It leaves out producing and consuming: those settings belong to who measures.
+package kafka
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/rcrowley/go-metrics"
+)
+
+// Client names a cluster and who is asking.
+type Client struct {
+	Brokers []string      // host:port, at least one
+	ID      string        // client.id as the broker's request log and quotas see it
+	Timeout time.Duration // dial, read and write; default 5 s
+}
+
+// Validate reports every problem with its field and value.
+func (c Client) Validate() error {
+	if len(c.Brokers) == 0 {
+		return fmt.Errorf("brokers: at least one host:port is needed (got none)")
+	}
+	var bad []string
+	for _, b := range c.Brokers {
+		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			bad = append(bad, fmt.Sprintf("brokers: want host:port (got %q)", b))
+		}
+	}
+	if len(bad) > 0 {
+		return fmt.Errorf("%s", strings.Join(bad, "; "))
+	}
+	return nil
+}
+
+// Config is sarama's configuration for this client. The caller may change it before use.
+func (c Client) Config() *sarama.Config {
+	// sarama's own statistics take a mutex on every request and leak per-broker series; ours are Prometheus metrics.
+	metrics.UseNilMetrics = true
+	conf := sarama.NewConfig()
+	conf.ClientID = c.ID
+	// A ceiling, not a demand: each API negotiates down to what the broker has. The default of 2.8 would hide newer versions.
+	conf.Version = sarama.MaxVersion
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = 5 * time.Second // sarama's 30 s outlasts a scrape and an operator's patience
+	}
+	conf.Net.DialTimeout, conf.Net.ReadTimeout, conf.Net.WriteTimeout = timeout, timeout, timeout
+	conf.Metadata.Timeout = 2 * timeout
+	conf.Metadata.AllowAutoTopicCreation = false // looking must not change the cluster
+	return conf
+}
