@@ -36,6 +36,8 @@ type Config struct {
 	Ready func() error
 	// Routes are further handlers by pattern (net/http's patterns). One for "/" replaces the landing page.
 	Routes map[string]http.Handler
+	// Metrics wraps the handler of /metrics: a program that measures when asked does so in here. Nil leaves it as it is.
+	Metrics func(http.Handler) http.Handler
 }
 
 // Server is bound to its address but serves only once Serve is called.
@@ -90,11 +92,15 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func handler(c Config) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{
+	metrics := promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{
 		Registry:          c.Registry,
 		EnableOpenMetrics: true,
 		ErrorHandling:     promhttp.ContinueOnError, // one bad family must not hide the others
-	}))
+	})
+	if c.Metrics != nil {
+		metrics = c.Metrics(metrics)
+	}
+	mux.Handle("GET /metrics", metrics)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "healthy") })
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Ready(); err != nil {
