@@ -1,0 +1,28 @@
+#!/bin/bash
+# Makes what runs in the pods, without Docker and without an image registry. Everything goes to .lab/ of the checkout.
+#
+#   build.sh kafka-dist   Kafka's jars from Maven Central, checked one by one, with its configuration  -> .lab/kafka
+#   build.sh images       every image, as an archive and the name it will have                         -> .lab/images/NAME.{tar,ref}
+#   build.sh checksums    rewrites checksums.sha256 after a change of pom.xml
+#
+# Each step is left out when its inputs have not changed, and can be interrupted at any point: results are made beside their place and
+# renamed into it when they are whole.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+lab=${LAB_DIR:-$root/.lab}
+
+# shellcheck source=lib.sh
+. "$here/lib.sh"
+# shellcheck source=dist.sh
+. "$here/dist.sh"
+
+case ${1:-} in
+  kafka-dist) lock && kafka_dist ;;
+  checksums) lock && checksums ;;
+  *)
+    echo "usage: build.sh kafka-dist|images|checksums" >&2
+    exit 2
+    ;;
+esac
