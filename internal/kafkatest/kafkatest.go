@@ -1,0 +1,296 @@
+// Package kafkatest runs a real single-node Kafka for tests.
+//
+// It promises a broker that answers requests on loopback, configured by the same KAFKA_* variables and started by the same script as the
+// one in the Kafka image, with a data directory of its own that outlives Restart and Kill; and that nothing of it, neither process nor
+// file, is left when the test ends, even when the test program is killed. It leaves out what a test does with the broker: topics, data and
+// several nodes.
+//
+// It needs Kafka's distribution in .lab/kafka of the checkout and a JRE: "make build" (or k8s-sandbox/image/build.sh kafka-dist) puts it
+// there.
+package kafkatest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+)
+
+const (
+	readyWithin = 60 * time.Second // about 5 s on an idle machine; tests share it with compilers
+	stopWithin  = 30 * time.Second
+	attempts    = 3 // at finding ports that nobody else takes first
+)
+
+// Broker is a running Kafka node.
+type Broker struct {
+	Addr        string // host:port for clients
+	MetricsAddr string // host:port of the JMX agent, path /metrics
+
+	dir     string // config, data and log
+	dist    string
+	cluster string
+	quorum  string // host:port of the controller
+	env     map[string]string
+	proc    *process
+	starts  int
+}
+
+// Option changes how the broker is started.
+type Option func(*Broker)
+
+// Env sets variables of the broker's process: KAFKA_NUM_IO_THREADS, KAFKA_HEAP_OPTS and so on. An empty value takes a variable away.
+// Variables given earlier stay unless they are named again.
+func Env(env map[string]string) Option {
+	return func(b *Broker) {
+		for k, v := range env {
+			if v == "" {
+				delete(b.env, k)
+				continue
+			}
+			b.env[k] = v
+		}
+	}
+}
+
+// Start runs a new node and waits until it answers requests. At the end of the test it is stopped and its files are removed; if the test
+// failed, the end of Kafka's log is shown.
+func Start(t testing.TB, opts ...Option) *Broker {
+	t.Helper()
+	dist, err := findDist()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Broker{dir: t.TempDir(), dist: dist, cluster: clusterID(), env: defaults()}
+	for _, opt := range opts {
+		opt(b)
+	}
+	t.Cleanup(func() {
+		b.end()
+		if t.Failed() {
+			t.Logf("the end of Kafka's log:\n%s", b.Log(100))
+		}
+	})
+	for try := 1; ; try++ {
+		if err = b.choosePorts(); err == nil {
+			err = b.launch(t.Context())
+		}
+		if err == nil {
+			return b
+		}
+		// Between choosing a port and Kafka's bind someone else can have taken it.
+		if try == attempts || !strings.Contains(b.Log(0), "Address already in use") {
+			t.Fatalf("start kafka: %v", err)
+		}
+		b.end()
+		if err := os.RemoveAll(b.dataDir()); err != nil { // it knows the controller's old port
+			t.Fatalf("start kafka again: %v", err)
+		}
+	}
+}
+
+// Restart stops the node as Kubernetes would (SIGTERM, then a wait), applies further options and starts it again at the same addresses
+// with the same data.
+func (b *Broker) Restart(t testing.TB, opts ...Option) {
+	t.Helper()
+	b.Stop(t)
+	for _, opt := range opts {
+		opt(b)
+	}
+	if err := b.launch(t.Context()); err != nil {
+		t.Fatalf("restart kafka: %v", err)
+	}
+}
+
+// Stop ends the node gracefully. Restart starts it again.
+func (b *Broker) Stop(t testing.TB) {
+	t.Helper()
+	if b.proc == nil {
+		return
+	}
+	if err := b.proc.stop(stopWithin); err != nil {
+		t.Fatalf("stop kafka: %v", err)
+	}
+	b.proc = nil
+}
+
+// Kill ends the node at once (SIGKILL), as a crash would. Restart starts it again.
+func (b *Broker) Kill(t testing.TB) {
+	t.Helper()
+	if b.proc == nil {
+		t.Fatal("kill kafka: it is not running")
+	}
+	b.proc.kill()
+	b.proc = nil
+}
+
+// PID is the process id of the broker's JVM, 0 when it is stopped.
+func (b *Broker) PID() int {
+	if b.proc == nil {
+		return 0
+	}
+	return b.proc.pid()
+}
+
+// Log returns the last lines of everything the node has written since Start; 0 means all of it.
+func (b *Broker) Log(lines int) string {
+	log, err := os.ReadFile(b.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	log = bytes.TrimRight(log, "\n")
+	if lines <= 0 {
+		return string(log)
+	}
+	all := bytes.Split(log, []byte("\n"))
+	return string(bytes.Join(all[max(0, len(all)-lines):], []byte("\n")))
+}
+
+// launch starts the process and waits for an answer.
+func (b *Broker) launch(ctx context.Context) error {
+	log, err := os.OpenFile(b.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	defer log.Close()
+	b.starts++
+	fmt.Fprintf(log, "---- start %d ----\n", b.starts)
+
+	cmd := exec.Command(filepath.Join(b.dist, "bin", "kafka-run"))
+	cmd.Env = b.environ()
+	cmd.Dir = b.dir
+	cmd.Stdout, cmd.Stderr = log, log
+	if b.proc, err = start(cmd); err != nil {
+		return err
+	}
+	if err := b.ready(ctx); err != nil {
+		b.proc.kill()
+		b.proc = nil
+		return err
+	}
+	return nil
+}
+
+// ready waits until the node says over Kafka's protocol that it is a registered broker and the controller is known: an open port alone is
+// no sign of either.
+func (b *Broker) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	last := errors.New("no answer yet")
+	for {
+		select {
+		case <-b.proc.done:
+			return fmt.Errorf("kafka ended before it was ready: %v; its log ends with:\n%s", b.proc.err, b.Log(20))
+		case <-ctx.Done():
+			return fmt.Errorf("kafka was not ready within %s: %w", readyWithin, last)
+		case <-tick.C:
+		}
+		if last = ask(b.Addr); last == nil {
+			return nil
+		}
+	}
+}
+
+// ask makes one metadata request of its own connection.
+func ask(addr string) error {
+	conf := kafka.Client{Brokers: []string{addr}, ID: "kafkatest", Timeout: 2 * time.Second}.Config()
+	br := sarama.NewBroker(addr)
+	if err := br.Open(conf); err != nil {
+		return err
+	}
+	defer br.Close() //nolint:errcheck // only the answer matters
+	meta, err := br.GetMetadata(&sarama.MetadataRequest{Version: 7})
+	if err != nil {
+		return err
+	}
+	if len(meta.Brokers) == 0 || meta.ControllerID < 0 {
+		return fmt.Errorf("metadata: %d brokers, controller %d", len(meta.Brokers), meta.ControllerID)
+	}
+	return nil
+}
+
+// end kills what is still running; the data is about to be removed, so there is nothing to be graceful for.
+func (b *Broker) end() {
+	if b.proc != nil {
+		b.proc.kill()
+		b.proc = nil
+	}
+}
+
+func (b *Broker) dataDir() string { return filepath.Join(b.dir, "data") }
+func (b *Broker) logFile() string { return filepath.Join(b.dir, "kafka.log") }
+
+// environ is what the process sees: what the script needs of ours, the addresses, then the test's own variables.
+func (b *Broker) environ() []string {
+	env := map[string]string{
+		"PATH":           os.Getenv("PATH"),
+		"JAVA_HOME":      os.Getenv("JAVA_HOME"),
+		"CLUSTER_ID":     b.cluster,
+		"RUN_DIR":        filepath.Join(b.dir, "run"),
+		"METRICS_LISTEN": b.MetricsAddr,
+
+		"KAFKA_LOG_DIRS":                 b.dataDir(),
+		"KAFKA_LISTENERS":                "INTERNAL://" + b.Addr + ",CONTROLLER://" + b.quorum,
+		"KAFKA_ADVERTISED_LISTENERS":     "INTERNAL://" + b.Addr,
+		"KAFKA_CONTROLLER_QUORUM_VOTERS": "0@" + b.quorum,
+	}
+	maps.Copy(env, b.env)
+	list := make([]string, 0, len(env))
+	for k, v := range env {
+		list = append(list, k+"="+v)
+	}
+	return list
+}
+
+// defaults keep a test's broker small and quick; Env overrides each.
+func defaults() map[string]string {
+	return map[string]string{
+		"KAFKA_HEAP_OPTS":                        "-Xms256m -Xmx256m",
+		"KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS":     "4",
+		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+	}
+}
+
+// clusterID is 16 random bytes as Kafka writes them. The first is below 0x80, because Kafka refuses an id that begins with a dash.
+func clusterID() string {
+	var id [16]byte
+	rand.Read(id[:]) //nolint:errcheck // it never fails
+	id[0] &= 0x7f
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// findDist looks for .lab/kafka from the test's folder upwards.
+func findDist() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find kafka: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			dist := filepath.Join(dir, ".lab", "kafka")
+			if _, err := os.Stat(filepath.Join(dist, "bin", "kafka-run")); err == nil {
+				return dist, nil
+			}
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("find kafka: .lab/kafka is not in the checkout: run \"make build\" (it needs a JDK and Maven)")
+		}
+		dir = up
+	}
+}

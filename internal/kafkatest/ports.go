@@ -1,0 +1,45 @@
+package kafkatest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// Ports are taken below the range that Linux gives to outgoing connections and below Kubernetes' node ports, so that between two starts of
+// a broker no client and no Service can sit down on its port.
+const portsFrom, portsTo = 15000, 29999
+
+func (b *Broker) choosePorts() error {
+	var addrs [3]string
+	var held []net.Listener
+	defer func() {
+		for _, l := range held {
+			_ = l.Close()
+		}
+	}()
+	for i := range addrs {
+		l, err := freePort()
+		if err != nil {
+			return err
+		}
+		held = append(held, l) // until all are chosen, so that they differ
+		addrs[i] = l.Addr().String()
+	}
+	b.Addr, b.MetricsAddr, b.quorum = addrs[0], addrs[1], addrs[2]
+	return nil
+}
+
+func freePort() (net.Listener, error) {
+	var last error
+	for range 100 {
+		port := portsFrom + rand.IntN(portsTo-portsFrom)
+		l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return l, nil
+		}
+		last = err
+	}
+	return nil, fmt.Errorf("find a free port: %w", last)
+}
