@@ -1,0 +1,238 @@
+package collector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/IBM/sarama"
+)
+
+const (
+	kindConsumer = "consumer" // KIP-848; described by an API of its own
+	kindShare    = "share"    // has no committed offsets
+
+	// groupsPerRequest keeps one answer well under sarama's limit of 100 MiB: 500 groups that each commit 2,000 partitions are 40 MB.
+	groupsPerRequest = 500
+)
+
+// groupsOf reads the groups that the broker coordinates: only the broker that lists a group is asked about it, so no coordinator has to
+// be looked up. What could be read is returned even when there is an error.
+func (c *collection) groupsOf(ctx context.Context, p *peer) ([]group, error) {
+	var listed *sarama.ListGroupsResponse
+	err := p.ask(ctx, apiListGroups, func(k *sarama.Broker) (err error) {
+		listed, err = k.ListGroups(&sarama.ListGroupsRequest{Version: 5})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var problems []error
+	if listed.Err != sarama.ErrNoError {
+		problems = append(problems, c.refused(apiListGroups, p, "", listed.Err))
+	}
+	var groups []group
+	for id, protocolType := range listed.Groups {
+		if c.conf.Groups.Takes(id) {
+			data := listed.GroupsData[id]
+			groups = append(groups, group{id: id, kind: data.GroupType, protocolType: protocolType, state: data.GroupState, coordinator: p.broker.id})
+		}
+	}
+	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(a.id, b.id) })
+	problems = append(problems, c.commitsOf(ctx, p, groups), c.describe(ctx, p, groups))
+	return groups, errors.Join(problems...)
+}
+
+// commitsOf fills in the committed offsets. No partitions are named, so the answer holds only what was committed.
+func (c *collection) commitsOf(ctx context.Context, p *peer, groups []group) error {
+	var having []*group
+	for i := range groups {
+		if groups[i].kind != kindShare {
+			having = append(having, &groups[i])
+		}
+	}
+	size := groupsPerRequest
+	if version, _ := p.link.speaks(keyOffsetFetch); version < offsetFetchMulti {
+		size = 1 // before Kafka 3.0 one request asks for one group
+	}
+	var problems []error
+	for part := range slices.Chunk(having, size) {
+		problems = append(problems, c.fetchCommits(ctx, p, part))
+	}
+	return errors.Join(problems...)
+}
+
+func (c *collection) fetchCommits(ctx context.Context, p *peer, groups []*group) error {
+	ask := &sarama.OffsetFetchRequest{Version: offsetFetchMulti}
+	if len(groups) == 1 { // what the versions before 8 send
+		ask.ConsumerGroup = groups[0].id
+	}
+	for _, g := range groups {
+		ask.Groups = append(ask.Groups, sarama.OffsetFetchRequestGroup{GroupId: g.id})
+	}
+	var answer *sarama.OffsetFetchResponse
+	err := p.ask(ctx, apiOffsetFetch, func(k *sarama.Broker) (err error) {
+		answer, err = k.FetchOffset(ask)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if answer.Version < offsetFetchMulti {
+		answer.Groups = []sarama.OffsetFetchResponseGroup{{GroupId: groups[0].id, Blocks: answer.Blocks, Err: answer.Err}}
+	}
+	byID := make(map[string]*group, len(groups))
+	for _, g := range groups {
+		byID[g.id] = g
+	}
+	var problems []error
+	for _, a := range answer.Groups {
+		g := byID[a.GroupId]
+		switch {
+		case g == nil:
+		case a.Err != sarama.ErrNoError:
+			problems = append(problems, c.refused(apiOffsetFetch, p, "group "+g.id, a.Err))
+		default:
+			problems = append(problems, c.readCommits(p, g, a.Blocks))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (c *collection) readCommits(p *peer, g *group, blocks map[string]map[int32]*sarama.OffsetFetchResponseBlock) error {
+	var problem error
+	for topic, partitions := range blocks {
+		if !c.conf.Topics.Takes(topic) {
+			continue
+		}
+		for id, block := range partitions {
+			switch {
+			case block.Err != sarama.ErrNoError:
+				problem = c.refused(apiOffsetFetch, p, fmt.Sprintf("group %s, %s/%d", g.id, topic, id), block.Err)
+				g.commits = append(g.commits, commit{topic: topic, partition: id})
+			case block.Offset >= 0:
+				g.commits = append(g.commits, commit{topic: topic, partition: id, offset: some(block.Offset)})
+			}
+		}
+	}
+	slices.SortFunc(g.commits, func(a, b commit) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
+	})
+	return problem
+}
+
+// describe fills in members, protocol and state, each type of group by its own API.
+func (c *collection) describe(ctx context.Context, p *peer, groups []group) error {
+	var classic, consumer []*group
+	for i := range groups {
+		switch g := &groups[i]; g.kind {
+		case "", "classic", "Classic": // brokers before 3.8 do not tell the type: they have only this one
+			classic = append(classic, g)
+		case kindConsumer, "Consumer":
+			consumer = append(consumer, g)
+		}
+	}
+	if _, ok := p.link.speaks(keyDescribe848); !ok {
+		consumer = nil
+	}
+	var problems []error
+	for part := range slices.Chunk(classic, groupsPerRequest) {
+		problems = append(problems, c.describeClassic(ctx, p, part))
+	}
+	for part := range slices.Chunk(consumer, groupsPerRequest) {
+		problems = append(problems, c.describeConsumer(ctx, p, part))
+	}
+	return errors.Join(problems...)
+}
+
+func (c *collection) describeClassic(ctx context.Context, p *peer, groups []*group) error {
+	var answer *sarama.DescribeGroupsResponse
+	err := p.ask(ctx, apiDescribe, func(k *sarama.Broker) (err error) {
+		answer, err = k.DescribeGroups(&sarama.DescribeGroupsRequest{Version: 5, Groups: ids(groups)})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, d := range answer.Groups {
+		g := find(groups, d.GroupId)
+		switch {
+		case g == nil:
+		case d.Err != sarama.ErrNoError:
+			problems = append(problems, c.refused(apiDescribe, p, "group "+g.id, d.Err))
+		default:
+			g.state, g.protocolType, g.protocol = d.State, d.ProtocolType, d.Protocol
+			g.members = some(int64(len(d.Members)))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func (c *collection) describeConsumer(ctx context.Context, p *peer, groups []*group) error {
+	ask := sarama.NewConsumerGroupDescribeRequest(p.link.conf.Version)
+	ask.GroupIDs = ids(groups)
+	var answer *sarama.ConsumerGroupDescribeResponse
+	err := p.ask(ctx, apiDescribe848, func(k *sarama.Broker) (err error) {
+		answer, err = k.ConsumerGroupDescribe(ask)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, d := range answer.Groups {
+		g := find(groups, d.GroupID)
+		switch {
+		case g == nil:
+		case d.ErrorCode != sarama.ErrNoError:
+			problems = append(problems, c.refused(apiDescribe848, p, "group "+g.id, d.ErrorCode))
+		default:
+			g.state, g.protocol = d.GroupState, d.AssignorName
+			g.members = some(int64(len(d.Members)))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func ids(groups []*group) []string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = g.id
+	}
+	return names
+}
+
+// find relies on the groups being sorted by id.
+func find(groups []*group, id string) *group {
+	i, ok := slices.BinarySearchFunc(groups, id, func(g *group, id string) int { return cmp.Compare(g.id, id) })
+	if !ok {
+		return nil
+	}
+	return groups[i]
+}
+
+// merge joins what the brokers listed. While a group moves to another coordinator two brokers list it; the one that knows more is right.
+func merge(perBroker [][]group) []group {
+	all := slices.Concat(perBroker...)
+	slices.SortFunc(all, func(a, b group) int {
+		return cmp.Or(cmp.Compare(a.id, b.id), -cmp.Compare(a.knowledge(), b.knowledge()), cmp.Compare(a.coordinator, b.coordinator))
+	})
+	return slices.CompactFunc(all, func(a, b group) bool { return a.id == b.id })
+}
+
+func (g group) knowledge() int {
+	score := 0
+	if g.state != "" && g.state != "Dead" {
+		score += 4
+	}
+	if g.members.known && g.members.value > 0 {
+		score += 2
+	}
+	if len(g.commits) > 0 {
+		score++
+	}
+	return score
+}

@@ -1,0 +1,192 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// clientName is what the brokers' connection metrics show as the client's software.
+const clientName = "kafkalab-exporter"
+
+// link is the connection to one broker address, kept from one collection to the next.
+//
+// sarama's broker knows no context and holds its lock while it waits for an answer, so it cannot be told to stop. The link therefore
+// dials by itself and closes the socket when the context ends: the call returns at once and leaves no goroutine behind.
+type link struct {
+	addr string
+	conf *sarama.Config
+	meas *requests
+
+	mu     sync.Mutex // held for a whole request; a broker answers a connection's requests one after another anyway
+	broker *sarama.Broker
+	// apis holds the highest version by API key that the broker speaks. sarama asks too, but keeps the answer to itself.
+	apis map[int16]int16
+	// suspect is set while the last request got no answer: the next collection then gives this broker little time.
+	suspect bool
+
+	connMu sync.Mutex
+	conn   net.Conn
+}
+
+// do sends one request and waits for its answer, opening the connection when there is none. Error codes inside the answer are the
+// caller's. An error is sarama.ErrUnsupportedVersion when the broker lacks the API; any other means that there was no answer.
+func (l *link) do(ctx context.Context, api string, send func(*sarama.Broker) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.cutAtEnd(ctx)()
+
+	for {
+		kept := l.broker != nil
+		err := l.open(ctx)
+		if err == nil {
+			err = l.meas.timed(api, func() error { return send(l.broker) })
+		}
+		if err == nil {
+			l.suspect = false
+			return nil
+		}
+		if errors.Is(err, sarama.ErrUnsupportedVersion) {
+			l.meas.failed(api, err)
+			return fmt.Errorf("request %s from %s: %w", api, l.addr, err)
+		}
+		l.drop()
+		if kept && hungUp(err) && ctx.Err() == nil {
+			continue // closed while idle, or the broker was restarted: one new connection is worth a try
+		}
+		l.suspect = true
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // "use of closed network connection" is our own doing
+		}
+		l.meas.failed(api, err)
+		return fmt.Errorf("request %s from %s: %w", api, l.addr, err)
+	}
+}
+
+// speaks returns the highest version of an API that the broker has; false when it lacks the API. Only after an answered request.
+func (l *link) speaks(key int16) (int16, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v, ok := l.apis[key]
+	return v, ok
+}
+
+func (l *link) doubted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.suspect
+}
+
+func (l *link) open(ctx context.Context) error {
+	if l.broker != nil {
+		return nil
+	}
+	conf := *l.conf
+	conf.Net.Proxy.Enable = true
+	conf.Net.Proxy.Dialer = dialer(func(network, addr string) (net.Conn, error) { return l.dial(ctx, network, addr) })
+	b := sarama.NewBroker(l.addr)
+	if err := b.Open(&conf); err != nil {
+		return fmt.Errorf("open connection: %w", err)
+	}
+	if _, err := b.Connected(); err != nil { // waits for the dial that Open began
+		_ = b.Close()
+		return fmt.Errorf("connect: %w", err)
+	}
+	l.broker = b
+	ask := &sarama.ApiVersionsRequest{Version: 3, ClientSoftwareName: clientName, ClientSoftwareVersion: "1"}
+	var answer *sarama.ApiVersionsResponse
+	err := l.meas.timed(apiVersions, func() (err error) {
+		answer, err = b.ApiVersions(ask)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("ask for api versions: %w", err)
+	}
+	l.apis = make(map[int16]int16, len(answer.ApiKeys))
+	for _, k := range answer.ApiKeys {
+		l.apis[k.ApiKey] = k.MaxVersion
+	}
+	return nil
+}
+
+func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: l.conf.Net.DialTimeout, KeepAlive: l.conf.Net.KeepAlive}
+	conn, err := d.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	l.connMu.Lock()
+	l.conn = conn
+	l.connMu.Unlock()
+	if ctx.Err() != nil { // ended between the dial and the line above: nobody else would close it
+		l.cut()
+	}
+	return conn, nil
+}
+
+// cutAtEnd closes the socket when ctx ends. The function it returns must be called before the link is used for anything else.
+func (l *link) cutAtEnd(ctx context.Context) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		l.cut()
+	})
+	return func() {
+		if !stop() {
+			<-done // a late cut would hit the next request's connection
+		}
+	}
+}
+
+func (l *link) cut() {
+	l.connMu.Lock()
+	defer l.connMu.Unlock()
+	if l.conn != nil {
+		_ = l.conn.Close()
+	}
+}
+
+// drop forgets the connection; l.mu is held.
+func (l *link) drop() {
+	if l.broker != nil {
+		_ = l.broker.Close() // often closed already, by sarama or by cut
+		l.broker = nil
+	}
+	l.connMu.Lock()
+	l.conn = nil
+	l.connMu.Unlock()
+}
+
+func (l *link) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop()
+}
+
+// within gives a broker that did not answer last time only a short while, so that it cannot slow down every collection.
+func (l *link) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l.doubted() {
+		return context.WithTimeout(ctx, probation)
+	}
+	return context.WithCancel(ctx)
+}
+
+// probation is enough for a live broker to connect and answer across a continent.
+const probation = time.Second
+
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, sarama.ErrNotConnected)
+}
+
+// dialer is a function as sarama's (and x/net/proxy's) dialer.
+type dialer func(network, addr string) (net.Conn, error)
+
+func (d dialer) Dial(network, addr string) (net.Conn, error) { return d(network, addr) }

@@ -1,0 +1,30 @@
+package collector
+
+import "strconv"
+
+var (
+	famClusterInfo  = Family{"kafka_cluster_info", "gauge", []string{"cluster_id"}, "Always 1; the label holds the cluster's id."}
+	famBrokers      = Family{"kafka_brokers", "gauge", nil, "Brokers that the cluster's metadata lists as registered and live."}
+	famBrokerInfo   = Family{"kafka_broker_info", "gauge", []string{"broker", "address", "rack"}, "Always 1; the labels hold the broker's advertised address and its rack, empty when it has none."}
+	famIsController = Family{"kafka_broker_is_controller", "gauge", []string{"broker"}, "1 for the broker that is the controller, 0 for the others. Absent under KRaft, where brokers name any live broker as controller."}
+	famLeaders      = Family{"kafka_broker_leaders", "gauge", []string{"broker"}, "Partitions that the broker leads, whatever the topic filter leaves out."}
+)
+
+func clusterFamilies() []Family {
+	return []Family{famClusterInfo, famBrokers, famBrokerInfo, famIsController, famLeaders}
+}
+
+func (s sink) cluster(snap *snapshot) {
+	if snap.clusterID != "" {
+		s.gauge(famClusterInfo, 1, snap.clusterID)
+	}
+	s.gauge(famBrokers, float64(len(snap.brokers)))
+	for _, b := range snap.brokers {
+		id := strconv.Itoa(int(b.id))
+		s.gauge(famBrokerInfo, 1, id, b.addr, b.rack)
+		s.gauge(famLeaders, float64(b.leaders), id)
+		if snap.controller.known {
+			s.gauge(famIsController, truth(snap.controller.value == int64(b.id)), id)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package collector
+
+import (
+	"slices"
+	"strconv"
+)
+
+var (
+	famGroupInfo    = Family{"kafka_consumer_group_info", "gauge", []string{"group", "type", "protocol_type", "protocol", "coordinator"}, "Always 1; the labels hold the group's type (classic, consumer, …), its protocols and the id of the broker that coordinates it."}
+	famGroupState   = Family{"kafka_consumer_group_state", "gauge", []string{"group", "state"}, "1 for the state that the group is in, 0 for the other states of its type."}
+	famGroupMembers = Family{"kafka_consumer_group_members", "gauge", []string{"group"}, "Members of the group."}
+	famCommitted    = Family{"kafka_consumer_group_committed_offset", "gauge", []string{"group", "topic", "partition"}, "Offset that the group has committed. Absent where it has committed none."}
+	famLag          = Family{"kafka_consumer_group_lag", "gauge", []string{"group", "topic", "partition"}, "Records between the group's committed offset and the partition's end offset, which is read later. Absent where either is unknown or the commit lies beyond the end."}
+	famTopicLag     = Family{"kafka_consumer_group_topic_lag", "gauge", []string{"group", "topic"}, "Sum of the group's lag over the partitions of the topic that it has committed. Absent unless the lag of each of them is known."}
+	famTopicUnknown = Family{"kafka_consumer_group_topic_unknown_lag_partitions", "gauge", []string{"group", "topic"}, "Partitions of the topic that the group has committed and whose lag is unknown."}
+)
+
+func groupFamilies() []Family {
+	return []Family{famGroupInfo, famGroupState, famGroupMembers, famCommitted, famLag, famTopicLag, famTopicUnknown}
+}
+
+func (s sink) groups(snap *snapshot) {
+	for _, g := range snap.groups {
+		s.gauge(famGroupInfo, 1, g.id, g.kind, g.protocolType, g.protocol, strconv.Itoa(int(g.coordinator)))
+		s.known(famGroupMembers, g.members, g.id)
+		if g.state != "" {
+			s.state(g)
+		}
+		for rest := g.commits; len(rest) > 0; {
+			n := slices.IndexFunc(rest, func(c commit) bool { return c.topic != rest[0].topic })
+			if n < 0 {
+				n = len(rest)
+			}
+			s.commits(g.id, rest[0].topic, rest[:n])
+			rest = rest[n:]
+		}
+	}
+}
+
+func (s sink) state(g group) {
+	states := []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}
+	if g.kind == kindConsumer {
+		states = []string{"Empty", "Assigning", "Reconciling", "Stable", "Dead"}
+	}
+	if !slices.Contains(states, g.state) {
+		states = append(states, g.state) // one that Kafka got since
+	}
+	for _, state := range states {
+		s.gauge(famGroupState, truth(state == g.state), g.id, state)
+	}
+}
+
+func (s sink) commits(group, topic string, commits []commit) {
+	var sum int64
+	unknown := 0
+	for _, c := range commits {
+		labels := []string{group, topic, strconv.Itoa(int(c.partition))}
+		s.known(famCommitted, c.offset, labels...)
+		s.known(famLag, c.lag, labels...)
+		sum += c.lag.value
+		if !c.lag.known {
+			unknown++
+		}
+	}
+	s.gauge(famTopicUnknown, float64(unknown), group, topic)
+	if unknown == 0 {
+		s.gauge(famTopicLag, float64(sum), group, topic)
+	}
+}

@@ -1,0 +1,53 @@
+package collector
+
+import (
+	"strconv"
+	"time"
+)
+
+var (
+	famUp             = Family{"kafka_up", "gauge", nil, "1 if the last collection reached the cluster, 0 if not. Absent before the first one has ended."}
+	famDuration       = Family{"kafka_exporter_collector_duration_seconds", "gauge", []string{"collector"}, "How long this part of the last collection took."}
+	famSuccess        = Family{"kafka_exporter_collector_success", "gauge", []string{"collector"}, "1 if this part of the last collection got everything that it asked for, 0 if something is missing."}
+	famLastSuccess    = Family{"kafka_exporter_collector_last_success_timestamp_seconds", "gauge", []string{"collector"}, "When this part last got everything that it asked for. Absent if it never did."}
+	famBrokerSuccess  = Family{"kafka_exporter_broker_success", "gauge", []string{"broker"}, "1 if the broker answered every request of the collection that is shown, 0 if not."}
+	famAge            = Family{"kafka_exporter_snapshot_age_seconds", "gauge", nil, "Age of the collection that is shown. Absent when none is shown."}
+	famRequests       = Family{"kafka_exporter_kafka_requests_total", "counter", []string{"api"}, "Requests sent to Kafka."}
+	famRequestErrors  = Family{"kafka_exporter_kafka_request_errors_total", "counter", []string{"api", "code"}, "Requests to Kafka without an answer (timeout, connection, …), and error codes in answers."}
+	famRequestSeconds = Family{"kafka_exporter_kafka_request_duration_seconds", "histogram", []string{"api"}, "Time from sending a request to Kafka to its answer or failure."}
+)
+
+func selfFamilies() []Family {
+	return []Family{
+		famUp, famDuration, famSuccess, famLastSuccess, famBrokerSuccess, famAge,
+		famRequests, famRequestErrors, famRequestSeconds,
+	}
+}
+
+// report is what the exporter knows about its own collections.
+type report struct {
+	ended       bool // at least one collection has
+	up          bool
+	outcomes    []outcome
+	lastSuccess map[string]time.Time
+}
+
+func (s sink) self(r report, shown *snapshot, now time.Time) {
+	if r.ended {
+		s.gauge(famUp, truth(r.up))
+	}
+	for _, o := range r.outcomes {
+		s.gauge(famDuration, o.took.Seconds(), o.part)
+		s.gauge(famSuccess, truth(o.ok()), o.part)
+	}
+	for part, at := range r.lastSuccess {
+		s.gauge(famLastSuccess, float64(at.UnixMilli())/1e3, part)
+	}
+	if shown == nil {
+		return
+	}
+	s.gauge(famAge, now.Sub(shown.taken).Seconds())
+	for _, b := range shown.brokers {
+		s.gauge(famBrokerSuccess, truth(b.reached), strconv.Itoa(int(b.id)))
+	}
+}

@@ -1,0 +1,75 @@
+package collector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/IBM/sarama"
+)
+
+// offsets asks one broker, in one request, for an offset of every partition that it leads.
+func (c *collection) offsets(ctx context.Context, p *peer, which int64, field func(*partition) *optional) error {
+	if len(p.leads) == 0 {
+		return nil
+	}
+	ask := sarama.NewOffsetRequest(p.link.conf.Version)
+	for _, r := range p.leads {
+		t := &c.snap.topics[r.topic]
+		ask.AddBlock(t.name, t.partitions[r.partition].id, which, 1)
+	}
+	var answer *sarama.OffsetResponse
+	err := p.ask(ctx, apiListOffsets, func(k *sarama.Broker) (err error) {
+		answer, err = k.GetAvailableOffsets(ask)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	problems := map[sarama.KError]error{} // one of each kind: ten thousand partitions can move at once
+	for _, r := range p.leads {
+		t := &c.snap.topics[r.topic]
+		part := &t.partitions[r.partition]
+		block := answer.GetBlock(t.name, part.id)
+		switch {
+		case block == nil:
+			problems[sarama.ErrNoError] = fmt.Errorf("%s from %s: no answer for %s/%d", apiListOffsets, p.link.addr, t.name, part.id)
+		case block.Err != sarama.ErrNoError:
+			problems[block.Err] = c.refused(apiListOffsets, p, fmt.Sprintf("%s/%d", t.name, part.id), block.Err)
+		case block.Offset >= 0:
+			*field(part) = some(block.Offset)
+		}
+	}
+	var all error
+	for _, problem := range problems {
+		all = errors.Join(all, problem)
+	}
+	return all
+}
+
+// addLag sets the lag of each commit. A commit beyond the end belongs to another log, one that was deleted or cut: its lag is unknown.
+func (s *snapshot) addLag() {
+	for g := range s.groups {
+		for i := range s.groups[g].commits {
+			c := &s.groups[g].commits[i]
+			end := s.end(c.topic, c.partition)
+			if c.offset.known && end.known && end.value >= c.offset.value {
+				c.lag = some(end.value - c.offset.value)
+			}
+		}
+	}
+}
+
+func (s *snapshot) end(name string, id int32) optional {
+	t, ok := slices.BinarySearchFunc(s.topics, name, func(t topic, name string) int { return cmp.Compare(t.name, name) })
+	if !ok {
+		return optional{}
+	}
+	p, ok := slices.BinarySearchFunc(s.topics[t].partitions, id, func(p partition, id int32) int { return cmp.Compare(p.id, id) })
+	if !ok {
+		return optional{}
+	}
+	return s.topics[t].partitions[p].end
+}

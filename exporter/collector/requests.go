@@ -1,0 +1,125 @@
+package collector
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The names of the APIs, as Kafka's protocol guide and the broker's own request metrics have them.
+const (
+	apiVersions      = "ApiVersions"
+	apiMetadata      = "Metadata"
+	apiListOffsets   = "ListOffsets"
+	apiListGroups    = "ListGroups"
+	apiDescribe      = "DescribeGroups"
+	apiDescribe848   = "ConsumerGroupDescribe"
+	apiOffsetFetch   = "OffsetFetch"
+	keyOffsetFetch   = 9
+	keyDescribe848   = 69
+	keyQuorum        = 55 // DescribeQuorum: only brokers of a KRaft cluster have it
+	offsetFetchMulti = 8  // from this version on, one OffsetFetch asks for many groups
+)
+
+// requests counts and times what is sent to Kafka.
+type requests struct {
+	total   *prometheus.CounterVec
+	errors  *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+}
+
+func newRequests() *requests {
+	return &requests{
+		total:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: famRequests.Name, Help: famRequests.Help}, famRequests.Labels),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: famRequestErrors.Name, Help: famRequestErrors.Help}, famRequestErrors.Labels),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: famRequestSeconds.Name, Help: famRequestSeconds.Help,
+			Buckets:                      prometheus.ExponentialBuckets(0.001, 2, 13), // 1 ms to 4 s, for readers without native histograms
+			NativeHistogramBucketFactor:  1.1,
+			NativeHistogramZeroThreshold: 1e-6,
+		}, famRequestSeconds.Labels),
+	}
+}
+
+func (r *requests) timed(api string, send func() error) error {
+	began := time.Now()
+	err := send()
+	r.total.WithLabelValues(api).Inc()
+	r.seconds.WithLabelValues(api).Observe(time.Since(began).Seconds())
+	return err
+}
+
+// failed counts a request without an answer, or an error code in an answer.
+func (r *requests) failed(api string, err error) {
+	r.errors.WithLabelValues(api, errorCode(err)).Inc()
+}
+
+func (r *requests) each(do func(prometheus.Collector)) {
+	do(r.total)
+	do(r.errors)
+	do(r.seconds)
+}
+
+// errorCode names an error: Kafka's own name for an error code, or what went wrong with the connection.
+func errorCode(err error) string {
+	var code sarama.KError
+	if errors.As(err, &code) {
+		if name, ok := errorNames(code); ok {
+			return name
+		}
+		return strconv.Itoa(int(code))
+	}
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled" // another broker was quicker, or the program ends
+	case errors.Is(err, sarama.ErrUnsupportedVersion):
+		return "unsupported"
+	case hungUp(err), isDialError(err):
+		return "connection"
+	}
+	return "other"
+}
+
+func isDialError(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op)
+}
+
+// errorNames has the error codes that these requests can meet, by the names in Kafka's protocol guide.
+func errorNames(code sarama.KError) (string, bool) {
+	switch code {
+	case sarama.ErrUnknownTopicOrPartition:
+		return "UNKNOWN_TOPIC_OR_PARTITION", true
+	case sarama.ErrLeaderNotAvailable:
+		return "LEADER_NOT_AVAILABLE", true
+	case sarama.ErrNotLeaderForPartition:
+		return "NOT_LEADER_OR_FOLLOWER", true
+	case sarama.ErrOffsetsLoadInProgress:
+		return "COORDINATOR_LOAD_IN_PROGRESS", true
+	case sarama.ErrConsumerCoordinatorNotAvailable:
+		return "COORDINATOR_NOT_AVAILABLE", true
+	case sarama.ErrNotCoordinatorForConsumer:
+		return "NOT_COORDINATOR", true
+	case sarama.ErrTopicAuthorizationFailed:
+		return "TOPIC_AUTHORIZATION_FAILED", true
+	case sarama.ErrGroupAuthorizationFailed:
+		return "GROUP_AUTHORIZATION_FAILED", true
+	case sarama.ErrClusterAuthorizationFailed:
+		return "CLUSTER_AUTHORIZATION_FAILED", true
+	case sarama.ErrOffsetNotAvailable:
+		return "OFFSET_NOT_AVAILABLE", true
+	case sarama.ErrGroupIDNotFound:
+		return "GROUP_ID_NOT_FOUND", true
+	case sarama.ErrSASLAuthenticationFailed:
+		return "SASL_AUTHENTICATION_FAILED", true
+	}
+	return "", false
+}

@@ -1,0 +1,76 @@
+package collector
+
+import "time"
+
+// snapshot is what one collection learned. It is never changed after it is made, so any number of scrapes can read it at once.
+type snapshot struct {
+	taken     time.Time
+	clusterID string
+	// controller is the broker that holds the controller's role, known only where the cluster tells the truth about it:
+	// under KRaft the brokers answer with any live broker's id.
+	controller optional
+	brokers    []broker
+	topics     []topic
+	groups     []group
+	outcomes   []outcome
+}
+
+type broker struct {
+	id         int32
+	addr, rack string
+	leaders    int  // partitions led, of all topics: a filter must not make a broker look idle
+	reached    bool // every request to it in this collection was answered
+}
+
+type topic struct {
+	name       string
+	partitions []partition
+}
+
+type partition struct {
+	id          int32
+	leader      optional // absent: no live leader
+	leaderEpoch optional
+	replicas    []int32
+	inSync      int
+	start, end  optional
+}
+
+type group struct {
+	id, kind, protocolType, protocol string
+	state                            string // empty: unknown
+	coordinator                      int32
+	members                          optional
+	commits                          []commit // by topic and partition
+}
+
+type commit struct {
+	topic     string
+	partition int32
+	offset    optional
+	lag       optional
+}
+
+// outcome is how one part of the collection went.
+type outcome struct {
+	part    string
+	took    time.Duration
+	problem error
+}
+
+func (o outcome) ok() bool { return o.problem == nil }
+
+// optional is a number that may not be known. The unknown is left out of the metrics: a sentinel would be added up and averaged.
+type optional struct {
+	value int64
+	known bool
+}
+
+func some(v int64) optional { return optional{value: v, known: true} }
+
+// The parts of a collection, as the label "collector" has them.
+const (
+	partMetadata = "metadata"
+	partGroups   = "groups"
+	partOffsets  = "offsets"
+)
