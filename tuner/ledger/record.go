@@ -1,0 +1,102 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/space"
+)
+
+// Kind of a record.
+type Kind string
+
+// The kinds.
+const (
+	Session  Kind = "session"  // a tuner started; Point is what it found in the cluster
+	Measured Kind = "measured" // the incumbent was measured
+	Edge     Kind = "edge"     // a trial goes into Phase; written before the act of that phase
+	Outside  Kind = "outside"  // somebody else changed the target; Point is the new incumbent
+	Finished Kind = "finished" // the search has nothing more to try
+)
+
+// Phase of a trial.
+type Phase string
+
+// The phases, in their order. Kept and Reverted end a trial.
+const (
+	Proposed  Phase = "proposed"
+	Preflight Phase = "preflight"
+	Applying  Phase = "applying"
+	Verifying Phase = "verifying"
+	Settling  Phase = "settling"
+	Warming   Phase = "warming"
+	Measuring Phase = "measuring"
+	Judged    Phase = "judged"
+	Kept      Phase = "kept"
+	Reverted  Phase = "reverted"
+)
+
+// Phases lists them in order.
+func Phases() []Phase {
+	return []Phase{Proposed, Preflight, Applying, Verifying, Settling, Warming, Measuring, Judged, Kept, Reverted}
+}
+
+// Done says whether the phase ends a trial.
+func (p Phase) Done() bool { return p == Kept || p == Reverted }
+
+// Outcome of a trial.
+type Outcome string
+
+// The outcomes.
+const (
+	OutcomeKept         Outcome = "kept"
+	OutcomeReverted     Outcome = "reverted"     // measured and not better, or the broker did not take the value
+	OutcomeInconclusive Outcome = "inconclusive" // not measured; says nothing about the configuration
+	OutcomeDiscarded    Outcome = "discarded"    // somebody else changed the target meanwhile
+)
+
+// Record is one entry. Which fields are set follows from Kind and Phase.
+type Record struct {
+	Version int       `json:"v"`
+	Seq     uint64    `json:"seq"`
+	Time    time.Time `json:"time"`
+	Kind    Kind      `json:"kind"`
+
+	Trial int   `json:"trial,omitempty"`
+	Phase Phase `json:"phase,omitempty"`
+	// Resumed marks the first edge of a trial that an earlier process began.
+	Resumed bool `json:"resumed,omitempty"`
+
+	// Change is the trial's change, with the way back.
+	Change *Change `json:"change,omitempty"`
+	// Changes are all knobs that somebody else changed.
+	Changes []Change `json:"changes,omitempty"`
+
+	Point      space.Point `json:"point,omitempty"`     // the whole desired configuration
+	Effective  space.Point `json:"effective,omitempty"` // as read back
+	Generation int64       `json:"generation,omitempty"`
+	Revision   string      `json:"revision,omitempty"` // of the pod template, so that somebody else's change is noticed after a crash too
+
+	Windows []judge.Window `json:"windows,omitempty"`
+	Verdict *judge.Verdict `json:"verdict,omitempty"`
+	Outcome Outcome        `json:"outcome,omitempty"`
+	Failure string         `json:"failure,omitempty"` // class: image, out-of-memory, crash-loop, unschedulable, deadline, read-back, …
+	Reason  string         `json:"reason,omitempty"`
+	Author  string         `json:"author,omitempty"`
+	Restart bool           `json:"restart,omitempty"` // the act of this edge restarts the target
+
+	Mode   string `json:"mode,omitempty"`
+	Build  string `json:"build,omitempty"`
+	Config string `json:"config,omitempty"` // SHA-256 of the configuration file
+	Torn   int64  `json:"torn,omitempty"`   // bytes of an unfinished record removed at start
+}
+
+// Change of one knob.
+type Change struct {
+	Knob    string `json:"knob"`
+	Env     string `json:"env"`
+	Old     int64  `json:"old"`
+	New     int64  `json:"new"`
+	OldText string `json:"old_text"`
+	NewText string `json:"new_text"`
+}
