@@ -1,0 +1,74 @@
+// K8s-sandbox is the Kubernetes that the lab runs on: it starts it, says how it is, and takes it down.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/kafkalab/kafkalab/k8s-sandbox/sandbox"
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+
+	app := kingpin.New("k8s-sandbox", "The Kubernetes that the lab runs on.")
+	app.UsageWriter(stdout)
+	app.ErrorWriter(stderr)
+	app.HelpFlag.Short('h')
+	wd, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(stderr, "k8s-sandbox:", err)
+		return 1
+	}
+	checkout := app.Flag("checkout", "The clone of kafkalab whose .lab holds the state.").Default(wd).String()
+	up := app.Command("up", "Start what does not run, apply what has changed, wait until everything is ready.")
+	down := app.Command("down", "End and remove everything that up made.")
+	status := app.Command("status", "Show components and pods at a glance.")
+	supervise := app.Command("supervise", "Run the components (up starts this by itself, inside the node's network).").Hidden()
+	missing := app.Command("missing", "Print the Debian packages that the sandbox needs and this machine lacks.")
+
+	ended, code := false, 0
+	app.Terminate(func(c int) { ended, code = true, c })
+	command, err := app.Parse(args)
+	if ended {
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "k8s-sandbox: %v (see --help)\n", err)
+		return 2
+	}
+	if command == missing.FullCommand() {
+		for _, p := range sandbox.Missing() {
+			fmt.Fprintln(stdout, p)
+		}
+		return 0
+	}
+	box, err := sandbox.New(sandbox.Config{Checkout: *checkout, Out: stdout})
+	if err == nil {
+		switch command {
+		case up.FullCommand():
+			err = box.Up(ctx)
+		case down.FullCommand():
+			err = box.Down(ctx)
+		case status.FullCommand():
+			err = box.Status(ctx)
+		case supervise.FullCommand():
+			err = box.Supervise(ctx, slog.New(slog.NewTextHandler(stderr, nil)))
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "k8s-sandbox %s: %v\n", command, err)
+		return 1
+	}
+	return 0
+}

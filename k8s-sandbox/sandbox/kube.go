@@ -1,0 +1,293 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// fieldManager owns what the manifests say. The tuner and agents have names of their own.
+const fieldManager = "kafkalab"
+
+// kubectl runs the real kubectl with the administrator's kubeconfig. Its complaints become the error.
+func (s *Sandbox) kubectl(ctx context.Context, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, s.l.Bin("kube"), append([]string{"kubectl", "--kubeconfig=" + s.l.Kubeconfig()}, args...)...)
+	// A plain environment: the user's own kubectl settings are not for this cluster.
+	cmd.Env = append(os.Environ(), "KUBECONFIG=", "KUBERC=off")
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return out.Bytes(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(complaints.String()))
+	}
+	return out.Bytes(), nil
+}
+
+func (s *Sandbox) nodeReady(ctx context.Context) error {
+	out, err := s.kubectl(ctx, "get", "nodes", "-o", `jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}`)
+	if err != nil {
+		return err
+	}
+	if string(out) != "True" {
+		return errors.New("waiting for the node to be ready")
+	}
+	return nil
+}
+
+// images are the lab's, in the order in which they are needed.
+func images() []string {
+	return []string{"pause", "coredns", "kafka", "loadgen", "exporter", "prometheus", "tuner"}
+}
+
+// ref is the content-addressed name that the image build gave.
+func (s *Sandbox) ref(image string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(s.l.Images(), image+".ref"))
+	if err != nil {
+		return "", fmt.Errorf("image %s has not been built (run make build): %w", image, err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+func (s *Sandbox) ctr(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", s.l.Containerd(), "--namespace", "k8s.io"}, args...)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
+}
+
+// importImages gives containerd the images that it does not have yet.
+func (s *Sandbox) importImages(ctx context.Context, note func(string)) error {
+	have, err := s.ctr(ctx, "images", "ls", "-q")
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, name := range strings.Fields(have) {
+		known[name] = true
+	}
+	for _, image := range images() {
+		ref, err := s.ref(image)
+		if err != nil {
+			return err
+		}
+		if known[ref] {
+			continue
+		}
+		note("importing " + ref)
+		if _, err := s.ctr(ctx, "images", "import", filepath.Join(s.l.Images(), image+".tar")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply writes the top overlay and applies it. What the tuner or an agent has set meanwhile is kept.
+func (s *Sandbox) apply(ctx context.Context, note func(string)) error {
+	if err := s.writeOverlay(ctx); err != nil {
+		return err
+	}
+	// Twice at most: on a new cluster the first round makes the namespaces and policies that the rest of it needs.
+	return wait(ctx, time.Minute, note, func(ctx context.Context) error {
+		_, err := s.kubectl(ctx, "apply", "--server-side", "--field-manager="+fieldManager, "-k", s.l.Kustomize())
+		return err
+	})
+}
+
+// checkSettings refuses settings that would only be found wrong inside a pod.
+func checkSettings(getenv func(string) string) error {
+	var errs []error
+	if w := getenv("WORKLOAD"); w != "" && strings.ContainsAny(w, " \t\n/\\\"'") {
+		errs = append(errs, fmt.Errorf("WORKLOAD: want a workload's name (got %q)", w))
+	}
+	if v := getenv("SLO_P99"); v != "" {
+		if d, err := time.ParseDuration(v); err != nil || d <= 0 {
+			errs = append(errs, fmt.Errorf("SLO_P99: want a duration such as 250ms (got %q)", v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Sandbox) setting(name, otherwise string) string {
+	if v := s.conf.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}
+
+func (s *Sandbox) writeOverlay(ctx context.Context) error {
+	dir := s.l.Kustomize()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make overlay: %w", err)
+	}
+	tuner, err := os.ReadFile(filepath.Join(s.l.Checkout, "lab.yaml"))
+	if err != nil {
+		return fmt.Errorf("read the tuner's file: %w", err)
+	}
+	demo, err := demoOf(tuner)
+	if err != nil {
+		return err
+	}
+	knobs, err := s.knobs(ctx)
+	if err != nil {
+		return err
+	}
+	settings := map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]string{"name": "sandbox-settings", "namespace": "kafkalab"},
+		"data": map[string]string{
+			"cpus": s.limits.CPUs, "memory": s.limits.Memory,
+			"heapOpts": knobs["KAFKA_HEAP_OPTS"], "networkThreads": knobs["KAFKA_NUM_NETWORK_THREADS"], "ioThreads": knobs["KAFKA_NUM_IO_THREADS"],
+			"kafkaAddress": fmt.Sprintf("127.0.0.1:%d", s.port("kafka")),
+			"workload":     s.setting("WORKLOAD", demo.workload), "sloP99": s.setting("SLO_P99", demo.slo),
+			"stateDir": s.l.Data(), "statusDir": s.l.Status,
+		},
+	}
+	kustomization, err := s.kustomization()
+	if err != nil {
+		return err
+	}
+	for file, content := range map[string]any{"settings.yaml": settings, "kustomization.yaml": kustomization, "tuner.yaml": tuner} {
+		data, raw := content.([]byte)
+		if !raw {
+			if data, err = yaml.Marshal(content); err != nil {
+				return fmt.Errorf("encode %s: %w", file, err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o644); err != nil {
+			return fmt.Errorf("write overlay: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Sandbox) kustomization() (any, error) {
+	type image struct {
+		Name    string `yaml:"name"`
+		NewName string `yaml:"newName"`
+		NewTag  string `yaml:"newTag"`
+	}
+	var all []image
+	for _, name := range images() {
+		if name == "pause" { // the runtime's, not a manifest's
+			continue
+		}
+		ref, err := s.ref(name)
+		if err != nil {
+			return nil, err
+		}
+		i := strings.LastIndexByte(ref, ':')
+		all = append(all, image{"kafkalab/" + name, ref[:i], ref[i+1:]})
+	}
+	return map[string]any{
+		"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+		"resources":  []string{"../../k8s-sandbox/manifests/overlays/local", "settings.yaml"},
+		"components": []string{"../../k8s-sandbox/manifests/components/settings"},
+		"configMapGenerator": []map[string]any{{
+			"name": "tuner-config", "namespace": "kafkalab", "behavior": "replace", "files": []string{"tuner.yaml"},
+		}},
+		"images": all,
+	}, nil
+}
+
+// knobs are the three variables as they stand in the cluster; on a new one, the de-tuned start.
+func (s *Sandbox) knobs(ctx context.Context) (map[string]string, error) {
+	knobs := map[string]string{"KAFKA_HEAP_OPTS": "-Xms256m -Xmx256m", "KAFKA_NUM_NETWORK_THREADS": "1", "KAFKA_NUM_IO_THREADS": "2"}
+	out, err := s.kubectl(ctx, "get", "statefulset", "kafka", "-n", "kafka", "--ignore-not-found", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(out)) == 0 {
+		return knobs, nil
+	}
+	var set struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						Name string
+						Env  []struct{ Name, Value string }
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(out, &set); err != nil {
+		return nil, fmt.Errorf("read statefulset kafka: %w", err)
+	}
+	for _, c := range set.Spec.Template.Spec.Containers {
+		for _, e := range c.Env {
+			if _, knob := knobs[e.Name]; knob && c.Name == "kafka" {
+				knobs[e.Name] = e.Value
+			}
+		}
+	}
+	return knobs, nil
+}
+
+// agentKubeconfig gives agents a token of their own service account. A token that still works is kept.
+func (s *Sandbox) agentKubeconfig(ctx context.Context, _ func(string)) error {
+	file := s.l.AgentKubeconfig()
+	if _, err := os.Stat(file); err == nil {
+		check := exec.CommandContext(ctx, s.l.Bin("kube"), "kubectl", "--kubeconfig="+file, "auth", "whoami")
+		if check.Run() == nil {
+			return nil
+		}
+	}
+	token, err := s.kubectl(ctx, "create", "token", "agent", "--namespace=kafkalab", "--duration=720h")
+	if err != nil {
+		return err
+	}
+	ca, err := os.ReadFile(s.l.PKI("ca.crt"))
+	if err != nil {
+		return fmt.Errorf("read authority: %w", err)
+	}
+	return writeTokenKubeconfig(file, fmt.Sprintf("https://127.0.0.1:%d", s.port("kubernetes")), ca, strings.TrimSpace(string(token)))
+}
+
+// waitReady waits until each workload has rolled out and each pod is ready.
+func (s *Sandbox) waitReady(ctx context.Context, note func(string)) error {
+	return wait(ctx, 5*time.Minute, note, func(ctx context.Context) error {
+		out, err := s.kubectl(ctx, "get", "deployments,statefulsets", "-A", "-o", "json")
+		if err != nil {
+			return err
+		}
+		var list struct {
+			Items []struct {
+				Metadata struct {
+					Name, Namespace string
+					Generation      int64
+				}
+				Spec   struct{ Replicas *int64 }
+				Status struct{ ReadyReplicas, UpdatedReplicas, ObservedGeneration int64 }
+			}
+		}
+		if err := json.Unmarshal(out, &list); err != nil {
+			return fmt.Errorf("read workloads: %w", err)
+		}
+		var waiting []string
+		for _, w := range list.Items {
+			want := int64(1)
+			if w.Spec.Replicas != nil {
+				want = *w.Spec.Replicas
+			}
+			if w.Status.ReadyReplicas < want || w.Status.UpdatedReplicas < want || w.Status.ObservedGeneration < w.Metadata.Generation {
+				waiting = append(waiting, w.Metadata.Namespace+"/"+w.Metadata.Name)
+			}
+		}
+		if len(waiting) > 0 || len(list.Items) == 0 {
+			sort.Strings(waiting)
+			return fmt.Errorf("waiting for %s", strings.Join(waiting, ", "))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,240 @@
+package sandbox
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kafkalab/kafkalab/k8s-sandbox/layout"
+)
+
+// packages are the Debian packages that the sandbox and the image build need, by a program of each.
+func packages() []struct{ pkg, file string } {
+	return []struct{ pkg, file string }{
+		{"containerd", "containerd"}, {"runc", "runc"}, {"containernetworking-plugins", "/usr/lib/cni/ptp"},
+		{"iptables", "iptables"}, {"nftables", "nft"}, {"conntrack", "conntrack"}, {"iproute2", "ip"}, {"util-linux", "nsenter"},
+		{"mount", "mount"}, {"debootstrap", "debootstrap"}, {"buildah", "buildah"},
+	}
+}
+
+// Missing names the Debian packages that are not there.
+func Missing() []string {
+	var missing []string
+	for _, p := range packages() {
+		found := false
+		if filepath.IsAbs(p.file) {
+			_, err := os.Stat(p.file)
+			found = err == nil
+		} else {
+			_, err := exec.LookPath(p.file)
+			found = err == nil
+		}
+		if !found {
+			missing = append(missing, p.pkg)
+		}
+	}
+	return missing
+}
+
+// Limits are what Kafka may use: what was asked for, cut to what the machine has.
+type Limits struct {
+	CPUs   string // a Kubernetes quantity, e.g. 1500m
+	Memory string // e.g. 4Gi
+	Said   string // one line for people: what and why
+}
+
+const (
+	defaultCPUs   = 4.0
+	defaultMemory = 4 << 30
+	minMemory     = 768 << 20 // 256 MB heap, the JVM's own needs, and page cache to speak of
+	othersCPUs    = 0.5       // what the control plane and the lab's own pods ask for
+	othersMemory  = 3 << 30
+)
+
+// LimitsOf reads SANDBOX_CPUS and SANDBOX_MEMORY.
+func LimitsOf(getenv func(string) string) (Limits, error) {
+	var errs []error
+	cpus, err := parseCPUs(getenv("SANDBOX_CPUS"))
+	errs = append(errs, err)
+	memory, err := parseMemory(getenv("SANDBOX_MEMORY"))
+	errs = append(errs, err)
+	if err := errors.Join(errs...); err != nil {
+		return Limits{}, err
+	}
+	asked := Limits{CPUs: quantityCPUs(cpus), Memory: quantityMemory(memory)}
+	machineCPUs, machineMemory := float64(runtime.NumCPU()), totalMemory()
+	cpus = min(cpus, max(0.5, machineCPUs-othersCPUs))
+	memory = max(minMemory, min(memory, machineMemory-othersMemory))
+	got := Limits{CPUs: quantityCPUs(cpus), Memory: quantityMemory(memory)}
+	got.Said = fmt.Sprintf("Kafka gets %s CPUs and %s of memory", got.CPUs, got.Memory)
+	if got.CPUs != asked.CPUs || got.Memory != asked.Memory {
+		got.Said += fmt.Sprintf(" (asked for %s and %s; this machine has %g CPUs and %s, and the rest of the stack needs its share)",
+			asked.CPUs, asked.Memory, machineCPUs, quantityMemory(machineMemory))
+	}
+	return got, nil
+}
+
+func parseCPUs(v string) (float64, error) {
+	if v == "" {
+		return defaultCPUs, nil
+	}
+	n, err := strconv.ParseFloat(v, 64)
+	if err != nil || !(n >= 0.5 && n <= 256) {
+		return 0, fmt.Errorf("SANDBOX_CPUS: want a number of CPUs from 0.5 to 256 (got %q)", v)
+	}
+	return n, nil
+}
+
+func parseMemory(v string) (int64, error) {
+	if v == "" {
+		return defaultMemory, nil
+	}
+	lower := strings.ToLower(v)
+	for _, u := range []struct {
+		suffix string
+		bytes  int64
+	}{{"gi", 1 << 30}, {"mi", 1 << 20}, {"g", 1 << 30}, {"m", 1 << 20}} {
+		if num, ok := strings.CutSuffix(lower, u.suffix); ok {
+			n, err := strconv.ParseFloat(num, 64)
+			if err == nil && n > 0 && n < 1<<20 && int64(n*float64(u.bytes)) >= minMemory {
+				return int64(n * float64(u.bytes)), nil
+			}
+			break
+		}
+	}
+	return 0, fmt.Errorf("SANDBOX_MEMORY: want an amount such as 4Gi or 2048Mi, at least %s (got %q)", quantityMemory(minMemory), v)
+}
+
+func quantityCPUs(n float64) string {
+	if n == float64(int(n)) {
+		return strconv.Itoa(int(n))
+	}
+	return strconv.Itoa(int(n*1000)) + "m"
+}
+
+func quantityMemory(n int64) string {
+	if n%(1<<30) == 0 {
+		return strconv.FormatInt(n>>30, 10) + "Gi"
+	}
+	return strconv.FormatInt(n>>20, 10) + "Mi"
+}
+
+func totalMemory() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var kb int64
+		if n, _ := fmt.Sscanf(s.Text(), "MemTotal: %d kB", &kb); n == 1 {
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+const (
+	needDisk   = 8 << 30 // images 1 GB, containerd's copy of them, Kafka's log, Prometheus' data
+	needMemory = 4 << 30
+)
+
+// preflight finds everything that would make a start fail, before anything is made.
+func (s *Sandbox) preflight() error {
+	var errs []error
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("the embedded sandbox needs Linux (this is %s): use SANDBOX=existing with a kubeconfig", runtime.GOOS)
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("the embedded sandbox needs root, for containers and a network namespace of their own: run it with sudo, " +
+			"or use SANDBOX=existing with a kubeconfig")
+	}
+	if missing := Missing(); len(missing) > 0 {
+		errs = append(errs, fmt.Errorf("missing Debian packages: apt-get install -y --no-install-recommends %s", strings.Join(missing, " ")))
+	}
+	errs = append(errs, s.checkOwner(), s.checkPorts(), checkRange())
+	if err := os.MkdirAll(s.l.Lab, 0o755); err != nil {
+		errs = append(errs, fmt.Errorf("make state directory: %w", err))
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(s.l.Lab, &fs); err == nil && !s.running() {
+		if free := int64(fs.Bavail) * fs.Bsize; free < needDisk {
+			errs = append(errs, fmt.Errorf("disk: %s has %s free, the sandbox needs %s", s.l.Lab, quantityMemory(free>>20<<20), quantityMemory(needDisk)))
+		}
+	}
+	if m := totalMemory(); m < needMemory {
+		errs = append(errs, fmt.Errorf("memory: this machine has %s, the sandbox needs %s", quantityMemory(m), quantityMemory(needMemory)))
+	}
+	return errors.Join(errs...)
+}
+
+// checkOwner refuses a second checkout: addresses and control groups are one set for a machine.
+func (s *Sandbox) checkOwner() error {
+	owner, err := os.ReadFile(s.l.Owner())
+	if err != nil || strings.TrimSpace(string(owner)) == s.l.Checkout {
+		return nil
+	}
+	return fmt.Errorf("another checkout's sandbox is on this machine: %s (run make down there first)", strings.TrimSpace(string(owner)))
+}
+
+// checkPorts tries to bind each address. Once our own rules lead it into the sandbox, nobody needs to have bound it.
+func (s *Sandbox) checkPorts() error {
+	if s.running() {
+		return nil
+	}
+	var errs []error
+	for _, p := range s.ports {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Host))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("port for %s: %s is in use%s: end what listens there or set %s to another port", p.Name, addr, listener(p.Host), p.Env))
+			continue
+		}
+		l.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// listener says who listens on a port, as far as ss can tell.
+func listener(port int) string {
+	out, err := exec.Command("ss", "-H", "-ltnp", "sport", "=", ":"+strconv.Itoa(port)).Output()
+	if err != nil {
+		return ""
+	}
+	if _, users, ok := strings.Cut(string(out), "users:(("); ok {
+		if name, _, ok := strings.Cut(users, ","); ok {
+			return " by " + strings.Trim(name, `"`)
+		}
+	}
+	return ""
+}
+
+// checkRange refuses a machine that uses the sandbox's addresses for something else.
+func checkRange() error {
+	_, ours, err := net.ParseCIDR(layout.Range)
+	if err != nil {
+		return err
+	}
+	links, err := net.Interfaces()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, i := range links {
+		addrs, _ := i.Addrs()
+		for _, a := range addrs {
+			if ip, _, err := net.ParseCIDR(a.String()); err == nil && ours.Contains(ip) && i.Name != layout.HostLink {
+				return fmt.Errorf("addresses: interface %s has %s, and the sandbox uses %s", i.Name, a, layout.Range)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,40 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/kafkalab/kafkalab/k8s-sandbox/progress"
+	"github.com/kafkalab/kafkalab/k8s-sandbox/supervise"
+)
+
+// Status prints each component and each pod. It is an error when the sandbox is not up.
+func (s *Sandbox) Status(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	all, err := supervise.Dial(s.l.Supervisor()).Status(ctx)
+	if err != nil {
+		return errors.New("the sandbox is not up (make up starts it)")
+	}
+	w := tabwriter.NewWriter(s.conf.Out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "COMPONENT\tSTATE\tHEALTH\tFOR\tRESTARTS\t")
+	for _, c := range all {
+		health := "healthy"
+		if !c.Healthy {
+			health = "not healthy: " + c.Reason
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t\n", c.Name, c.State, health, progress.Duration(time.Since(c.Since)), c.Restarts)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	pods, err := s.kubectl(ctx, "get", "pods", "-A")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.conf.Out, "\n%s", pods)
+	return nil
+}
