@@ -1,0 +1,273 @@
+package collector_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/kafkalab/kafkalab/exporter/collector"
+	"github.com/kafkalab/kafkalab/internal/kafka"
+)
+
+// cluster is a fake Kafka: brokers that answer from tables.
+type cluster struct {
+	t       *testing.T
+	brokers []*sarama.MockBroker
+	answers []map[string]sarama.MockResponse
+
+	metadata *sarama.MetadataResponse
+	listed   []*sarama.ListGroupsResponse
+	groups   []*sarama.MockDescribeGroupsResponse
+	commits  []*sarama.MockOffsetFetchResponse
+	offsets  []*sarama.MockOffsetResponse
+}
+
+const someController = 1
+
+// newCluster starts n brokers with the ids 1 to n. The API versions are those of Kafka 4.3, without DescribeQuorum unless kraft is set.
+func newCluster(t *testing.T, n int, kraft bool) *cluster {
+	t.Helper()
+	id := "test-cluster"
+	c := &cluster{t: t, metadata: &sarama.MetadataResponse{Version: 11, ClusterID: &id, ControllerID: someController}}
+	keys := []sarama.ApiVersionsResponseKey{
+		{ApiKey: 2, MinVersion: 1, MaxVersion: 11}, {ApiKey: 3, MaxVersion: 13}, {ApiKey: 9, MinVersion: 1, MaxVersion: 10},
+		{ApiKey: 15, MaxVersion: 6}, {ApiKey: 16, MaxVersion: 5}, {ApiKey: 18, MaxVersion: 4}, {ApiKey: 69, MaxVersion: 1},
+	}
+	if kraft {
+		keys = append(keys, sarama.ApiVersionsResponseKey{ApiKey: 55, MaxVersion: 2})
+	}
+	for i := range n {
+		b := sarama.NewMockBroker(t, int32(i+1))
+		c.brokers = append(c.brokers, b)
+		c.metadata.AddBroker(b.Addr(), b.BrokerID())
+		c.listed = append(c.listed, &sarama.ListGroupsResponse{Version: 5, Groups: map[string]string{}, GroupsData: map[string]sarama.GroupData{}})
+		c.groups = append(c.groups, sarama.NewMockDescribeGroupsResponse(t))
+		c.commits = append(c.commits, sarama.NewMockOffsetFetchResponse(t))
+		c.offsets = append(c.offsets, sarama.NewMockOffsetResponse(t))
+		c.answers = append(c.answers, map[string]sarama.MockResponse{
+			"ApiVersionsRequest":    sarama.NewMockApiVersionsResponse(t).SetApiKeys(keys),
+			"MetadataRequest":       sarama.NewMockWrapper(c.metadata),
+			"OffsetRequest":         c.offsets[i],
+			"ListGroupsRequest":     sarama.NewMockWrapper(c.listed[i]),
+			"DescribeGroupsRequest": c.groups[i],
+			"OffsetFetchRequest":    c.commits[i],
+		})
+	}
+	return c
+}
+
+// start makes the brokers answer; the tables must not change afterwards.
+func (c *cluster) start() *cluster {
+	for i, b := range c.brokers {
+		c.setAnswers(i, nil)
+		c.t.Cleanup(b.Close)
+	}
+	return c
+}
+
+// setAnswers replaces answers of a broker by request type; nil means that the request gets none.
+func (c *cluster) setAnswers(i int, other map[string]sarama.MockResponse) {
+	answers := maps.Clone(c.answers[i])
+	for k, v := range other {
+		if v == nil {
+			delete(answers, k)
+			continue
+		}
+		answers[k] = v
+	}
+	c.brokers[i].SetHandlerByMap(answers)
+}
+
+// partition adds one with a leader (0: none) and offsets from start to end.
+func (c *cluster) partition(topic string, id, leader int32, replicas, inSync []int32, start, end int64) {
+	code := sarama.ErrNoError
+	if leader == 0 {
+		leader, code = -1, sarama.ErrLeaderNotAvailable
+	} else {
+		c.offsets[leader-1].SetOffset(topic, id, sarama.OffsetOldest, start).SetOffset(topic, id, sarama.OffsetNewest, end)
+	}
+	c.metadata.AddTopicPartition(topic, id, leader, replicas, inSync, nil, code)
+}
+
+// group adds a classic group that a broker coordinates, with its commits by partition of one topic.
+func (c *cluster) group(id string, coordinator int, state string, members int, topic string, commits map[int32]int64) {
+	i := coordinator - 1
+	c.listed[i].Groups[id] = "consumer"
+	c.listed[i].GroupsData[id] = sarama.GroupData{GroupState: state, GroupType: "classic"}
+	d := &sarama.GroupDescription{GroupId: id, State: state, ProtocolType: "consumer", Protocol: "range", Members: map[string]*sarama.GroupMemberDescription{}}
+	for m := range members {
+		name := fmt.Sprintf("%s-%d", id, m)
+		d.Members[name] = &sarama.GroupMemberDescription{MemberId: name}
+	}
+	c.groups[i].AddGroupDescription(id, d)
+	for p, offset := range commits {
+		c.commits[i].SetOffset(id, topic, p, offset, "", sarama.ErrNoError)
+	}
+}
+
+func (c *cluster) addrs() []string {
+	var all []string
+	for _, b := range c.brokers {
+		all = append(all, b.Addr())
+	}
+	return all
+}
+
+// requests counts what the brokers got, by request type, since the counts in before.
+func (c *cluster) requests(before map[string]int) map[string]int {
+	counts := map[string]int{}
+	for _, b := range c.brokers {
+		for _, h := range b.History() {
+			counts[strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%T", h.Request), "*sarama."), "Request")]++
+		}
+	}
+	for k, n := range before {
+		if counts[k] -= n; counts[k] == 0 {
+			delete(counts, k)
+		}
+	}
+	return counts
+}
+
+// MustFilter compiles a filter.
+func MustFilter(t *testing.T, include, exclude string) collector.Filter {
+	t.Helper()
+	f, err := collector.NewFilter(include, exclude)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// exporter under test: it always collects when asked, and its end is awaited by the test's cleanup.
+type exporter struct {
+	*collector.Exporter
+	t    *testing.T
+	reg  *prometheus.Registry
+	stop func()
+}
+
+func newExporter(t *testing.T, brokers []string, change func(*collector.Config)) *exporter {
+	t.Helper()
+	client := kafka.Client{Brokers: brokers, ID: "test"}
+	conf := collector.Config{Kafka: client.Config(), Brokers: brokers, MinInterval: -1}
+	if change != nil {
+		change(&conf)
+	}
+	e, err := collector.New(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(e)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	x := &exporter{Exporter: e, t: t, reg: reg}
+	x.stop = func() {
+		cancel()
+		select {
+		case err := <-ended:
+			ended <- err
+			if err != nil {
+				t.Errorf("run: %v", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the exporter did not end within 5 s")
+		}
+	}
+	// Run would look for the cluster by itself and disturb the counts: it starts when it is time to stop.
+	x.t.Cleanup(func() {
+		cancel()
+		go func() { ended <- e.Run(ctx) }()
+		x.stop()
+	})
+	return x
+}
+
+// collect makes one collection within the given time and returns all samples.
+func (e *exporter) collect(within time.Duration) samples {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), within)
+	defer cancel()
+	e.Refresh(ctx)
+	return e.samples()
+}
+
+func (e *exporter) samples() samples {
+	e.t.Helper()
+	families, err := e.reg.Gather()
+	if err != nil {
+		e.t.Fatalf("gather: %v", err)
+	}
+	return samples(text(e.t, families))
+}
+
+func text(t *testing.T, families []*dto.MetricFamily) string {
+	t.Helper()
+	var out bytes.Buffer
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(io.Writer(&out), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.String()
+}
+
+// samples is a scrape in the text format.
+type samples string
+
+// of returns the samples of one family, sorted, without comments.
+func (s samples) of(family string) []string {
+	var found []string
+	for line := range strings.Lines(string(s)) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, family+"{") || strings.HasPrefix(line, family+" ") {
+			found = append(found, line)
+		}
+	}
+	slices.Sort(found)
+	return found
+}
+
+// value returns the value of the one sample that begins with series; found is false when there is none.
+func (s samples) value(series string) (v string, found bool) {
+	for line := range strings.Lines(string(s)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+// want checks samples: series to value, "" for absent.
+func (s samples) want(t *testing.T, want map[string]string) {
+	t.Helper()
+	for _, series := range slices.Sorted(maps.Keys(want)) {
+		got, found := s.value(series)
+		switch {
+		case want[series] == "" && found:
+			t.Errorf("%s: want no sample, got %s", series, got)
+		case want[series] != "" && !found:
+			t.Errorf("%s: want %s, got no sample", series, want[series])
+		case got != want[series]:
+			t.Errorf("%s: want %s, got %s", series, want[series], got)
+		}
+	}
+}
+
+// addressOf is what the fake brokers' ports are replaced by, to compare with a file.
+func (s samples) withoutPorts() string {
+	return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(string(s), "host:9092")
+}

@@ -1,0 +1,124 @@
+package collector_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/kafkalab/kafkalab/exporter/collector"
+)
+
+var update = flag.Bool("update", false, "write the golden files and METRICS.md instead of comparing with them")
+
+// richCluster has every kind of thing that there is a metric for.
+func richCluster(t *testing.T) *cluster {
+	c := newCluster(t, 3, false)
+	c.partition("orders", 0, 1, []int32{1, 2, 3}, []int32{1, 2, 3}, 100, 250)
+	c.partition("orders", 1, 3, []int32{2, 3, 1}, []int32{3, 1}, 0, 80)
+	c.partition("orders", 2, 0, []int32{9}, []int32{9}, 0, 0)
+	c.partition(`odd "name"`, 0, 2, []int32{2}, []int32{2}, 7, 7)
+	c.group("billing", 1, "Stable", 2, "orders", map[int32]int64{0: 200, 1: 80})
+	c.group("audit", 2, "Empty", 0, "orders", map[int32]int64{0: 250, 2: 5})
+	c.group("idle", 3, "Empty", 0, "", nil)
+	c.listed[2].Groups["new"] = "consumer"
+	c.listed[2].GroupsData["new"] = sarama.GroupData{GroupState: "Stable", GroupType: "consumer"}
+	c.answers[2]["ConsumerGroupDescribeRequest"] = sarama.NewMockConsumerGroupDescribeResponse(t).AddGroupDescription("new", sarama.ConsumerGroupDescription{
+		GroupID: "new", GroupState: "Reconciling", AssignorName: "uniform", Members: []sarama.ConsumerGroupMemberDescription{{MemberID: "a"}, {MemberID: "b"}},
+	})
+	c.listed[2].Groups["shared"] = "share"
+	c.listed[2].GroupsData["shared"] = sarama.GroupData{GroupState: "Stable", GroupType: "share"}
+	return c.start()
+}
+
+func TestMetricsOfARichCluster(t *testing.T) {
+	c := richCluster(t)
+	e := newExporter(t, c.addrs(), nil)
+	got := e.collect(20 * time.Second)
+	volatile := regexp.MustCompile(`(?m)^(kafka_exporter_(collector_duration|collector_last_success_timestamp|snapshot_age|kafka_request_duration)_seconds[^ ]*) .*$`)
+	golden(t, filepath.Join("testdata", "rich.prom"), volatile.ReplaceAllString(got.withoutPorts(), "$1 VARIES"))
+}
+
+func TestMetricsFollowTheConventions(t *testing.T) {
+	c := richCluster(t)
+	e := newExporter(t, c.addrs(), nil)
+	e.collect(20 * time.Second)
+	problems, err := testutil.GatherAndLint(e.reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestEveryFamilyIsDocumentedAndReal(t *testing.T) {
+	c := richCluster(t)
+	c.setAnswers(2, map[string]sarama.MockResponse{"ListGroupsRequest": sarama.NewMockWrapper(&sarama.ListGroupsResponse{Version: 5, Err: sarama.ErrOffsetsLoadInProgress})})
+	e := newExporter(t, c.addrs(), nil)
+	e.collect(20 * time.Second)
+	var got, want []string
+	families, err := e.reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		got = append(got, fmt.Sprintf("%s %s %s", f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp()))
+	}
+	for _, f := range collector.Families() {
+		want = append(want, fmt.Sprintf("%s %s %s", f.Name, f.Kind, f.Help))
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("families that Families lists and that a cluster shows (-listed +shown):\n%s", diff)
+	}
+}
+
+func TestMetricsDocumentIsUpToDate(t *testing.T) {
+	var doc strings.Builder
+	doc.WriteString(`# Metrics of the exporter
+
+Made by ` + "`go test ./exporter/collector -run Document -update`" + `; do not edit.
+
+All metrics of a scrape come from one reading of the cluster. What is not known is absent; there is no −1 and no invented 0.
+
+| Metric | Type | Labels | Meaning |
+|---|---|---|---|
+`)
+	for _, f := range collector.Families() {
+		fmt.Fprintf(&doc, "| `%s` | %s | %s | %s |\n", f.Name, f.Kind, strings.Join(f.Labels, ", "), f.Help)
+	}
+	doc.WriteString(`
+Besides: ` + "`kafka_exporter_build_info`, `go_*`, `process_*` and `promhttp_*`" + ` of the Prometheus client library.
+`)
+	golden(t, filepath.Join("..", "METRICS.md"), doc.String())
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v (run the test with -update)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s differs; -update writes it (-want +got):\n%s", file, diff)
+	}
+}

@@ -1,0 +1,188 @@
+package collector_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/kafkalab/kafkalab/exporter/collector"
+)
+
+// scrape asks as Prometheus does and returns the answer and how long it took.
+func (e *exporter) scrape(timeout string) (samples, time.Duration) {
+	e.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	if timeout != "" {
+		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", timeout)
+	}
+	w := httptest.NewRecorder()
+	began := time.Now()
+	e.Scrape(promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})).ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		e.t.Errorf("want status 200, got %d: %s", w.Code, w.Body)
+	}
+	return samples(w.Body.String()), time.Since(began)
+}
+
+func TestTheScrapeTimeoutIsTheDeadline(t *testing.T) {
+	for name, tt := range map[string]struct {
+		header          string
+		atLeast, before time.Duration
+	}{
+		"a scrape's timeout":              {"1", 700 * time.Millisecond, time.Second},
+		"a shorter one":                   {"0.3", 200 * time.Millisecond, 300 * time.Millisecond},
+		"none: the limit":                 {"", 1400 * time.Millisecond, 5 * time.Second},
+		"later than the limit: the limit": {"1e300", 1400 * time.Millisecond, 5 * time.Second},
+		"no number: the limit":            {"NaN", 1400 * time.Millisecond, 5 * time.Second},
+		"in the past: the limit":          {"-1", 1400 * time.Millisecond, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newExporter(t, []string{silentListener(t)}, func(c *collector.Config) { c.Timeout = 4 * time.Second })
+			got, took := e.scrape(tt.header)
+			got.want(t, map[string]string{"kafka_up": "0"})
+			if took < tt.atLeast*4/10 || took > tt.before {
+				t.Errorf("want an answer after at least %s and before %s, took %s", tt.atLeast*4/10, tt.before, took)
+			}
+		})
+	}
+}
+
+func TestScrapesShareOneCollection(t *testing.T) {
+	c := twoBrokers(t)
+	c.brokers[0].SetLatency(50 * time.Millisecond)
+	c.start()
+	e := newExporter(t, c.addrs()[:1], nil)
+	e.scrape("10")
+	first := c.requests(nil)
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			got, _ := e.scrape("10")
+			if n := len(got.of("kafka_consumer_group_lag")); n != 3 {
+				t.Errorf("want 3 lags in each answer, got %d", n)
+			}
+		})
+	}
+	all.Wait()
+	if n := c.requests(first)["Metadata"]; n < 1 || n > 3 {
+		t.Errorf("want 50 scrapes at a time to make one collection (three at most), got %d", n)
+	}
+}
+
+func TestAYoungSnapshotIsShownAgain(t *testing.T) {
+	c := twoBrokers(t).start()
+	e := newExporter(t, c.addrs(), func(c *collector.Config) { c.MinInterval = time.Minute })
+	for range 5 {
+		e.scrape("10")
+	}
+	if n := c.requests(nil)["Metadata"]; n != 1 {
+		t.Errorf("want one collection within the minimal interval, got %d", n)
+	}
+}
+
+func TestTheLastSnapshotIsShownForAStatedTime(t *testing.T) {
+	c := twoBrokers(t)
+	for i := range c.brokers {
+		c.setAnswers(i, nil)
+	}
+	e := newExporter(t, c.addrs(), func(c *collector.Config) { c.MaxAge = 1500 * time.Millisecond })
+	e.scrape("5")
+	for _, b := range c.brokers {
+		b.Close()
+	}
+	got, _ := e.scrape("5")
+	got.want(t, map[string]string{
+		"kafka_up": "0",
+		`kafka_exporter_collector_success{collector="metadata"}`:    "0",
+		`kafka_topic_partition_end_offset{partition="0",topic="a"}`: "10",
+	})
+	waitFor(t, 10*time.Second, "the old snapshot to be dropped", func() bool {
+		got, _ := e.scrape("5")
+		return len(got.of("kafka_topic_partition_end_offset")) == 0 && len(got.of("kafka_exporter_snapshot_age_seconds")) == 0
+	})
+}
+
+func TestItStartsWithoutKafkaAndRecovers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a free address, left again
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+
+	e := newExporter(t, []string{addr}, nil)
+	if e.Ready() == nil {
+		t.Error("want not ready before the first collection")
+	}
+	e.collect(5*time.Second).want(t, map[string]string{"kafka_up": "0", "kafka_brokers": ""})
+	if err := e.Ready(); err == nil || !strings.Contains(err.Error(), addr) {
+		t.Errorf("want the reason with the address %s, got %v", addr, err)
+	}
+
+	b := sarama.NewMockBrokerAddr(t, 1, addr)
+	t.Cleanup(b.Close)
+	md := &sarama.MetadataResponse{Version: 11}
+	md.AddBroker(addr, 1)
+	b.SetHandlerByMap(map[string]sarama.MockResponse{
+		"ApiVersionsRequest": sarama.NewMockApiVersionsResponse(t).SetApiKeys([]sarama.ApiVersionsResponseKey{
+			{ApiKey: 3, MaxVersion: 12}, {ApiKey: 16, MaxVersion: 5},
+		}),
+		"MetadataRequest":   sarama.NewMockWrapper(md),
+		"ListGroupsRequest": sarama.NewMockWrapper(&sarama.ListGroupsResponse{Version: 5}),
+	})
+	e.collect(5*time.Second).want(t, map[string]string{"kafka_up": "1", "kafka_brokers": "1"})
+	if err := e.Ready(); err != nil {
+		t.Errorf("want ready after the first collection, got %v", err)
+	}
+}
+
+func TestTheEndStopsACollectionUnderWay(t *testing.T) {
+	before := runtime.NumGoroutine()
+	e := newExporter(t, []string{silentListener(t)}, func(c *collector.Config) { c.Timeout = time.Minute })
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		e.scrape("60")
+	}()
+	waitFor(t, 5*time.Second, "a collection to be under way", func() bool { return runtime.NumGoroutine() > before+4 })
+	began := time.Now()
+	cancel()
+	<-ended
+	<-answered
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("want the end within 1 s, took %s", took)
+	}
+}
+
+func TestManyCollectionsLeaveNothingBehind(t *testing.T) {
+	c := twoBrokers(t).start()
+	c.setAnswers(1, map[string]sarama.MockResponse{"ListGroupsRequest": nil}) // each collection cuts off a request
+	e := newExporter(t, c.addrs(), nil)
+	e.collect(300 * time.Millisecond)
+	before := runtime.NumGoroutine()
+	for range 10 {
+		e.collect(300 * time.Millisecond)
+	}
+	waitFor(t, 5*time.Second, "the goroutines to be as many as before", func() bool { return runtime.NumGoroutine() <= before+1 })
+}
+
+func waitFor(t *testing.T, within time.Duration, what string, met func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !met(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s", within, what)
+		}
+	}
+}
