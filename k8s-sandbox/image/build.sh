@@ -1,10 +1,11 @@
 #!/bin/bash
 # Makes what runs in the pods, without Docker and without an image registry. Everything goes to .lab/ of the checkout.
 #
-#   build.sh kafka-dist   Kafka's jars from Maven Central, checked one by one, with its configuration  -> .lab/kafka
-#   build.sh images       every image, as an archive and the name it will have                         -> .lab/images/NAME.{tar,ref}
-#   build.sh checksums    rewrites checksums.sha256 after a change of pom.xml
+#   build.sh kafka-dist        Kafka's jars from Maven Central, checked, with its configuration     -> .lab/kafka
+#   build.sh images [NAME...]  every image (or those), as an archive and the name it will have      -> .lab/images/NAME.{tar,ref}
+#   build.sh checksums         rewrites checksums.sha256 after a change of pom.xml
 #
+# LAB_DIR puts results somewhere else than .lab, DEBIAN_MIRROR takes the base system from another mirror than debootstrap's own.
 # Each step is left out when its inputs have not changed, and can be interrupted at any point: results are made beside their place and
 # renamed into it when they are whole.
 set -euo pipefail
@@ -17,12 +18,19 @@ lab=${LAB_DIR:-$root/.lab}
 . "$here/lib.sh"
 # shellcheck source=dist.sh
 . "$here/dist.sh"
+# shellcheck source=images.sh
+. "$here/images.sh"
 
 case ${1:-} in
-  kafka-dist) lock && kafka_dist ;;
-  checksums) lock && checksums ;;
+  kafka-dist) lock; kafka_dist ;;
+  images)
+    shift
+    lock
+    images "$@"
+    ;;
+  checksums) lock; checksums ;;
   *)
-    echo "usage: build.sh kafka-dist|images|checksums" >&2
+    echo "usage: build.sh kafka-dist|images [NAME...]|checksums" >&2
     exit 2
     ;;
 esac

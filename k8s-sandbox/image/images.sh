@@ -1,0 +1,212 @@
+# shellcheck shell=bash
+# Images without Docker and without a registry: the base system from Debian's packages, the rest by buildah from the Dockerfile.
+#
+# Nothing is mounted where anybody else can see it: debootstrap and buildah run in a mount and process namespace of their own, which ends
+# with us, however we end. buildah's storage under .lab/buildah is only a cache; it is thrown away if a run did not finish.
+
+all_images=(pause coredns prometheus exporter loadgen tuner kafka)
+suite=bookworm
+base_name=docker.io/library/debian:$suite-slim # the name the Dockerfile knows it by
+space_mb=2000                                  # base system, Java, Kafka, their layers and archives
+
+images() {
+  local wanted=("$@") name todo=() start
+  ((${#wanted[@]})) || wanted=("${all_images[@]}")
+  out=$lab/images
+  for name in "${wanted[@]}"; do
+    [[ " ${all_images[*]} " == *" $name "* ]] || die "image: must be one of ${all_images[*]} (got $name)"
+  done
+  have_inputs "${wanted[@]}"
+  start=$(now_ms)
+  for name in "${wanted[@]}"; do
+    image_whole "$name" || todo+=("$name")
+  done
+  if ((${#todo[@]} == 0)); then
+    say "${#wanted[@]} images are up to date ($out)"
+    return
+  fi
+  can_build
+  prepare
+  build_all "${todo[@]}"
+  finish
+  say "$((${#wanted[@]} - ${#todo[@]})) images were up to date, ${#todo[@]} built in $(seconds_since "$start") ($out)"
+}
+
+# have_inputs says everything that is missing at once.
+have_inputs() {
+  local name missing=()
+  for name in "$@"; do
+    if [[ $name != kafka && ! -f $lab/bin/$name ]]; then
+      missing+=("$lab/bin/$name")
+    fi
+  done
+  ((${#missing[@]} == 0)) || die "missing: ${missing[*]}. Run: make build"
+  if [[ " $* " == *" kafka "* ]]; then
+    kafka_dist
+  fi
+}
+
+# can_build checks what only a build needs, so that an unchanged tree asks for nothing.
+can_build() {
+  ((EUID == 0)) || die "images are built from Debian packages in a chroot, which needs root (running as uid $EUID)"
+  need debootstrap debootstrap buildah buildah unshare util-linux setpriv util-linux
+  local free
+  free=$(($(df -Pk "$lab" | awk 'NR == 2 { print $4 }') / 1024))
+  ((free >= space_mb)) || die "images need $space_mb MB on the file system of $lab (free: $free MB)"
+}
+
+# image_stamp NAME: the state of everything that goes into the image.
+image_stamp() {
+  case $1 in
+    kafka) echo "$(base_stamp) $(cd "$here" && hash_of Dockerfile images.sh) $(dist_stamp)" ;;
+    *) echo "$(cd "$here" && hash_of Dockerfile images.sh) $(sha256sum <"$lab/bin/$1")" ;;
+  esac | sha256sum | cut -c1-64
+}
+
+# image_whole NAME: the stamp is the last thing written and the first removed, so that it speaks for the archive and the name too.
+image_whole() {
+  [[ -f $out/$1.tar && -f $out/$1.ref && -f $out/$1.stamp && $(<"$out/$1.stamp") == "$(image_stamp "$1")" ]]
+}
+
+# prepare clears what an unfinished run left. The storage is marked as in use; who finds the mark knows that its user did not finish.
+prepare() {
+  store=$lab/buildah
+  run_root=/run/kafkalab/buildah-$(sha256sum <<<"$lab" | cut -c1-8)
+  if [[ -e $store/.in-use ]]; then
+    say "an earlier build was interrupted: clearing its storage"
+    rm -rf -- "$store"
+  fi
+  rm -rf -- "$run_root" "$lab"/base.new.* "$out"/*.part
+  mkdir -p "$store/tmp" "$run_root" "$out"
+  touch "$store/.in-use"
+  trap 'rm -rf -- "$run_root" "$lab"/base.new.* "$out"/*.part; rmdir --ignore-fail-on-non-empty /run/kafkalab 2>/dev/null || true' EXIT
+}
+
+finish() {
+  rm -rf -- "$store/tmp"
+  rm -f "$store/.in-use"
+}
+
+# contained LOG COMMAND...: the command, and everything it starts, in namespaces that end with us; what it says goes to the log.
+contained() {
+  local log=$1
+  shift
+  if [[ $1 == buildah_ ]]; then
+    shift
+    set -- buildah --root "$store/storage" --runroot "$run_root" --storage-driver overlay "$@"
+  fi
+  TMPDIR=$store/tmp SOURCE_DATE_EPOCH=86400 setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc \
+    "$@" >>"$log" 2>&1 </dev/null
+}
+
+# fail LOG WHAT: the end of the log, then one line that says what went wrong.
+fail() {
+  echo failed
+  tail -n 15 "$1" >&2
+  if grep -q 'No space left on device' "$1"; then
+    die "$2: the disk is full (file system of $lab)"
+  fi
+  die "$2 (whole log: $1)"
+}
+
+build_all() {
+  local name step=0 steps=$# started
+  if [[ " $* " == *" kafka "* ]] && ! base_whole; then
+    steps=$((steps + 1)) step=1
+    started=$(now_ms)
+    printf '[1/%d] base system (Debian %s) ... ' "$steps" "$suite"
+    make_base
+    say "$(seconds_since "$started")"
+  fi
+  for name in "$@"; do
+    step=$((step + 1))
+    started=$(now_ms)
+    printf '[%d/%d] image %s ... ' "$step" "$steps" "$name"
+    make_image "$name"
+    say "$(seconds_since "$started")  $(<"$out/$name.ref"), $(du -h "$out/$name.tar" | cut -f1)"
+  done
+}
+
+# The base depends on this file's recipe only; which package versions Debian had that day is for whoever removes .lab/base.tar to renew.
+base_stamp() { declare -f make_base trim suite_sources | cat - <(echo "$suite") | sha256sum | cut -c1-64; }
+base_whole() { [[ -f $lab/base.tar && -f $lab/base.stamp && $(<"$lab/base.stamp") == "$(base_stamp)" ]]; }
+
+make_base() {
+  local new log=$out/base.log
+  : >"$log"
+  new=$(mktemp -d "$lab/base.new.XXXXXX")
+  chmod 755 "$new"
+  # shellcheck disable=SC2086 # no mirror: debootstrap's own
+  contained "$log" debootstrap --variant=minbase "$suite" "$new" ${DEBIAN_MIRROR:-} || fail "$log" "debootstrap could not make the base system"
+  suite_sources "$new"
+  trim "$new"
+  # Names, owners and times are fixed, so that the same packages give the same archive.
+  tar --create --file "$lab/base.new.tar" --directory "$new" --sort=name --numeric-owner --mtime=@86400 --clamp-mtime --one-file-system . \
+    2>>"$log" || fail "$log" "cannot write $lab/base.new.tar"
+  rm -rf -- "$new"
+  rm -f "$lab/base.stamp"
+  mv "$lab/base.new.tar" "$lab/base.tar"
+  base_stamp >"$lab/base.stamp"
+}
+
+# suite_sources ROOT: updates and security fixes from the mirror that debootstrap took.
+suite_sources() {
+  local mirror
+  mirror=$(sed -nE "s#^deb ([^ ]+) $suite main.*#\1#p" "$1/etc/apt/sources.list")
+  printf 'deb %s %s main\n' "$mirror" "$suite" "$mirror" "$suite-updates" "$mirror-security" "$suite-security" >"$1/etc/apt/sources.list"
+}
+
+# trim ROOT: without what a container never reads, now and for packages installed later, and without what names this machine or this day.
+trim() {
+  cat >"$1/etc/dpkg/dpkg.cfg.d/slim" <<'EOF'
+path-exclude /usr/share/doc/*
+path-include /usr/share/doc/*/copyright
+path-exclude /usr/share/info/*
+path-exclude /usr/share/locale/*
+path-exclude /usr/share/man/*
+EOF
+  find "$1/usr/share/doc" -type f ! -name copyright -delete
+  find "$1/usr/share/doc" -depth -type d -empty -delete
+  rm -rf -- "$1"/usr/share/{info,locale,man}/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/ldconfig/* \
+    "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old "$1"/var/log/* "$1"/tmp/* "$1"/debootstrap "$1"/dev/*
+  rm -f -- "$1"/etc/{machine-id,hostname,resolv.conf} "$1"/etc/{passwd,group,shadow,gshadow}-
+}
+
+# import_base puts the base system into buildah's storage under the real image's name, unless it is there.
+import_base() {
+  local context log=$1 stamp
+  stamp=$(base_stamp)
+  [[ -f $store/.base && $(<"$store/.base") == "$stamp" ]] && return
+  context=$store/tmp/base
+  rm -rf -- "$context"
+  mkdir "$context"
+  ln "$lab/base.tar" "$context/base.tar"
+  printf 'FROM scratch\nADD base.tar /\nCMD ["bash"]\n' >"$context/Dockerfile"
+  contained "$log" buildah_ bud --isolation chroot --format docker --timestamp 0 --layers --tag "$base_name" "$context" || fail "$log" "buildah could not import the base system"
+  rm -rf -- "$context"
+  echo "$stamp" >"$store/.base"
+}
+
+make_image() {
+  local name=$1 log=$out/$1.log context=$lab/bin id ref stamp
+  : >"$log"
+  stamp=$(image_stamp "$name")
+  if [[ $name == kafka ]]; then
+    context=$lab/kafka
+    import_base "$log"
+  fi
+  contained "$log" buildah_ bud --isolation chroot --format docker --timestamp 0 --layers --pull=never --build-arg "BASE=$base_name" \
+    --file "$here/Dockerfile" --target "$name" --iidfile "$store/tmp/id" --tag "kafkalab-build/$name" "$context" || fail "$log" "buildah could not build image $name"
+  id=$(<"$store/tmp/id")
+  id=${id#sha256:}
+  # The name carries the content: an unchanged image keeps it, and the pods that use it are left alone.
+  ref=docker.io/kafkalab/$name:${id:0:12}
+  [[ $name != pause ]] || ref=docker.io/kafkalab/pause:1
+  contained "$log" buildah_ push "$id" "docker-archive:$out/$name.tar.part:$ref" || fail "$log" "buildah could not write $out/$name.tar"
+  rm -f "$out/$name.stamp" "$out/$name.ref"
+  mv "$out/$name.tar.part" "$out/$name.tar"
+  echo "$ref" >"$out/$name.ref.part"
+  mv "$out/$name.ref.part" "$out/$name.ref"
+  echo "$stamp" >"$out/$name.stamp.part"
+  mv "$out/$name.stamp.part" "$out/$name.stamp"
+}
