@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/kafkalab/kafkalab/k8s-sandbox/build"
 	"github.com/kafkalab/kafkalab/k8s-sandbox/sandbox"
 )
 
@@ -32,6 +33,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	checkout := app.Flag("checkout", "The clone of kafkalab whose .lab holds the state.").Default(wd).String()
 	up := app.Command("up", "Start what does not run, apply what has changed, wait until everything is ready.")
+	check := app.Command("check", "Say what would make a build or a start fail on this machine.")
+	builds := app.Command("build", "Build programs, Kubernetes, Prometheus and images into .lab; what is up to date is kept.")
 	down := app.Command("down", "End and remove everything that up made.")
 	status := app.Command("status", "Show components and pods at a glance.")
 	supervise := app.Command("supervise", "Run the components (up starts this by itself, inside the node's network).").Hidden()
@@ -53,9 +56,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
+	if command == builds.FullCommand() {
+		if err := (build.Builder{Checkout: *checkout, Out: stdout}).All(ctx); err != nil {
+			fmt.Fprintln(stderr, "k8s-sandbox build:", err)
+			return 1
+		}
+		return 0
+	}
 	box, err := sandbox.New(sandbox.Config{Checkout: *checkout, Out: stdout})
 	if err == nil {
 		switch command {
+		case check.FullCommand():
+			err = box.Check()
 		case up.FullCommand():
 			err = box.Up(ctx)
 		case down.FullCommand():

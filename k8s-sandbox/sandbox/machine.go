@@ -148,9 +148,26 @@ const (
 	needMemory = 4 << 30
 )
 
-// preflight finds everything that would make a start fail, before anything is made.
-func (s *Sandbox) preflight() error {
+// Check finds everything that would make a build or a start fail, before anything is made. Debian packages are left out: as root the
+// build installs them.
+func (s *Sandbox) Check() error {
+	if err := s.checkSystem(); err != nil {
+		return err
+	}
 	var errs []error
+	for _, tool := range []struct{ program, pkg, why string }{
+		{"java", "openjdk-17-jre-headless", "fetching Kafka's distribution"},
+		{"mvn", "maven", "fetching Kafka's distribution"},
+		{"go", "golang-go (or a newer one from go.dev)", "building"},
+	} {
+		if _, err := exec.LookPath(tool.program); err != nil {
+			errs = append(errs, fmt.Errorf("%s is missing, which %s needs: install %s", tool.program, tool.why, tool.pkg))
+		}
+	}
+	return errors.Join(append(errs, s.checkRoom())...)
+}
+
+func (s *Sandbox) checkSystem() error {
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("the embedded sandbox needs Linux (this is %s): use SANDBOX=existing with a kubeconfig", runtime.GOOS)
 	}
@@ -158,10 +175,24 @@ func (s *Sandbox) preflight() error {
 		return errors.New("the embedded sandbox needs root, for containers and a network namespace of their own: run it with sudo, " +
 			"or use SANDBOX=existing with a kubeconfig")
 	}
+	return nil
+}
+
+// preflight is what Up looks at.
+func (s *Sandbox) preflight() error {
+	if err := s.checkSystem(); err != nil {
+		return err
+	}
+	var errs []error
 	if missing := Missing(); len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("missing Debian packages: apt-get install -y --no-install-recommends %s", strings.Join(missing, " ")))
 	}
-	errs = append(errs, s.checkOwner(), s.checkPorts(), checkRange())
+	return errors.Join(append(errs, s.checkRoom())...)
+}
+
+// checkRoom looks at what the sandbox needs of the machine: addresses, disk, memory.
+func (s *Sandbox) checkRoom() error {
+	errs := []error{s.checkOwner(), s.checkPorts(), checkRange()}
 	if err := os.MkdirAll(s.l.Lab, 0o755); err != nil {
 		errs = append(errs, fmt.Errorf("make state directory: %w", err))
 	}

@@ -1,0 +1,44 @@
+package layout_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kafkalab/kafkalab/k8s-sandbox/layout"
+)
+
+func env(vars map[string]string) func(string) string { return func(k string) string { return vars[k] } }
+
+func TestPortsFollowTheEnvironment(t *testing.T) {
+	ports, err := layout.Ports(env(map[string]string{"KAFKA_PORT": "19092"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range ports {
+		if p.Name == "kafka" && (p.Host != 19092 || p.Node != 30092) {
+			t.Errorf("kafka: %+v", p)
+		}
+		if p.Name == "tuner" && p.Host != 9500 {
+			t.Errorf("tuner: %+v", p)
+		}
+	}
+}
+
+func TestABadPortIsNamedWithItsValue(t *testing.T) {
+	for name, c := range map[string]struct {
+		vars map[string]string
+		want string
+	}{
+		"no number":          {map[string]string{"TUNER_PORT": "http"}, `TUNER_PORT: want a port from 1 to 65535 (got "http")`},
+		"too large":          {map[string]string{"API_PORT": "70000"}, `API_PORT: want a port from 1 to 65535 (got "70000")`},
+		"another's":          {map[string]string{"TUNER_PORT": "9090"}, "port 9090 is prometheus's already"},
+		"zero means nothing": {map[string]string{"KAFKA_PORT": "0"}, `got "0"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := layout.Ports(env(c.vars))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
