@@ -1,0 +1,114 @@
+package prometheus_test
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// project loads compose.yml as `docker compose` does: variables, merges, schema and consistency.
+func project(t *testing.T, env ...string) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions([]string{"../compose.yml"}, cli.WithEnv(env), cli.WithWorkingDirectory(".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := options.LoadProject(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestComposeHoldsTheWholeLab(t *testing.T) {
+	p := project(t)
+	for _, name := range []string{"k8s-sandbox", "exporter", "loadgen", "tuner", "prometheus", "grafana"} {
+		if _, ok := p.Services[name]; !ok {
+			t.Errorf("no service %s", name)
+		}
+	}
+	if v := p.Volumes["status-volume"]; v.DriverOpts["type"] != "tmpfs" {
+		t.Errorf("status-volume is of type %q, want tmpfs", v.DriverOpts["type"])
+	}
+}
+
+func TestComposeLimitsWhatTheSandboxIsToldItHas(t *testing.T) {
+	for name, c := range map[string]struct {
+		env    []string
+		cpus   float32
+		memory int64
+	}{
+		"as shipped": {nil, 4, 4 << 30},
+		"asked for":  {[]string{"SANDBOX_CPUS=1.5", "SANDBOX_MEMORY=2048m"}, 1.5, 2 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := project(t, c.env...).Services["k8s-sandbox"]
+			limits := s.Deploy.Resources.Limits
+			if limits.NanoCPUs.Value() != c.cpus || int64(limits.MemoryBytes) != c.memory {
+				t.Errorf("limits are %v CPUs and %d bytes, want %v and %d", limits.NanoCPUs, limits.MemoryBytes, c.cpus, c.memory)
+			}
+			for _, v := range []string{"SANDBOX_CPUS", "SANDBOX_MEMORY"} {
+				if told := s.Environment[v]; told == nil || *told == "" {
+					t.Errorf("%s is not told to the sandbox", v)
+				}
+			}
+		})
+	}
+}
+
+func TestComposePublishesOnLoopbackOnly(t *testing.T) {
+	published := 0
+	for name, s := range project(t).Services {
+		for _, port := range s.Ports {
+			published++
+			if a, err := netip.ParseAddr(port.HostIP); err != nil || !a.IsLoopback() {
+				t.Errorf("%s: port %s is published on %q, want a loopback address", name, port.Published, port.HostIP)
+			}
+		}
+		if s.NetworkMode == "host" || s.Privileged {
+			t.Errorf("%s: network %q, privileged %t; want neither the host's network nor all rights", name, s.NetworkMode, s.Privileged)
+		}
+	}
+	if published == 0 {
+		t.Error("nothing is published")
+	}
+}
+
+func TestComposeServicesArePinnedWatchedAndConfined(t *testing.T) {
+	version := regexp.MustCompile(`^[^:@]+:(\d+\.\d+\.\d+|dev)$`)
+	for name, s := range project(t).Services {
+		if !version.MatchString(s.Image) {
+			t.Errorf("%s: image %q has no exact version", name, s.Image)
+		}
+		if s.HealthCheck == nil || len(s.HealthCheck.Test) < 2 || s.HealthCheck.Disable {
+			t.Errorf("%s: no health check", name)
+		}
+		for other, d := range s.DependsOn {
+			if d.Condition != types.ServiceConditionHealthy && !strings.HasSuffix(s.NetworkMode, other) {
+				t.Errorf("%s: waits for %s to be %q, want %q", name, other, d.Condition, types.ServiceConditionHealthy)
+			}
+		}
+		if name == "k8s-sandbox" {
+			continue
+		}
+		if !s.ReadOnly || len(s.CapDrop) != 1 || s.CapDrop[0] != "ALL" || s.User == "root" || s.User == "0" || len(s.CapAdd) > 0 {
+			t.Errorf("%s: read-only %t, capabilities -%v +%v, user %q; want a read-only root and no rights",
+				name, s.ReadOnly, s.CapDrop, s.CapAdd, s.User)
+		}
+	}
+}
+
+// Only the tuner may write what others are judged by.
+func TestComposeLetsOnlyTheTunerWriteTheStatus(t *testing.T) {
+	for name, s := range project(t).Services {
+		for _, v := range s.Volumes {
+			if v.Source == "status-volume" && !v.ReadOnly && name != "tuner" {
+				t.Errorf("%s can write the status files", name)
+			}
+		}
+	}
+}
