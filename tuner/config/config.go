@@ -1,0 +1,218 @@
+// Package config reads the tuner's file: target, knobs, objective, guards, windows, budgets and mode.
+//
+// It promises that a file it accepts can be acted on as it stands, and that a file it refuses is refused with every error at once, each as
+// file:line:column: field: problem (got value). Unknown and doubled fields are errors: a misspelt guard that is silently ignored guards nothing.
+// It leaves out whether the cluster looks like the file says.
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/space"
+)
+
+// Mode says how far the tuner may go.
+type Mode string
+
+// The modes.
+const (
+	Observe   Mode = "observe"   // measures and records what others change
+	Recommend Mode = "recommend" // names the next change and leaves it to people
+	Auto      Mode = "auto"      // changes, measures, keeps or takes back
+)
+
+// File is the tuner's configuration.
+type File struct {
+	Version    int        `yaml:"version"`
+	Mode       Mode       `yaml:"mode"`
+	Target     Target     `yaml:"target"`
+	Prometheus Prometheus `yaml:"prometheus"`
+	Knobs      []Knob     `yaml:"knobs"`
+	Objective  Objective  `yaml:"objective"`
+	Guards     []Guard    `yaml:"guards"`
+	Windows    Windows    `yaml:"windows"`
+	Live       Live       `yaml:"live"`
+	Budgets    Budgets    `yaml:"budgets"`
+	Links      Links      `yaml:"links"`
+
+	Digest string `yaml:"-"` // SHA-256 of the text
+}
+
+// Target is what is tuned and where its effective values are read back.
+type Target struct {
+	Namespace  string   `yaml:"namespace"`
+	Kind       string   `yaml:"kind"`
+	Name       string   `yaml:"name"`
+	Container  string   `yaml:"container"`
+	Bootstrap  []string `yaml:"bootstrap"`
+	JVMMetrics []string `yaml:"jvm_metrics"`
+}
+
+// Prometheus is where everything is measured.
+type Prometheus struct {
+	URL            string        `yaml:"url"`
+	Timeout        time.Duration `yaml:"timeout"`
+	ScrapeInterval time.Duration `yaml:"scrape_interval"`
+}
+
+// Knob is one setting; Unit gives its scale.
+type Knob struct {
+	Name           string  `yaml:"name"`
+	Env            string  `yaml:"env"`
+	Format         string  `yaml:"format"`
+	Unit           string  `yaml:"unit"`
+	Min            int64   `yaml:"min"`
+	Max            int64   `yaml:"max"`
+	Steps          []int64 `yaml:"steps"`
+	ReadBack       string  `yaml:"readback"`
+	MemoryFraction float64 `yaml:"memory_fraction"`
+}
+
+// Objective is what is maximised under which SLO, and what counts as better.
+type Objective struct {
+	Goodput   string        `yaml:"goodput"`
+	P99       string        `yaml:"p99"`
+	SLO       time.Duration `yaml:"slo"`
+	Tolerance float64       `yaml:"tolerance"`
+	Margin    float64       `yaml:"margin"`
+	Alpha     float64       `yaml:"alpha"`
+}
+
+// Guard is a query with bounds, checked in every window. Breach says what a value outside means.
+type Guard struct {
+	Name   string   `yaml:"name"`
+	Query  string   `yaml:"query"`
+	Min    *float64 `yaml:"min"`
+	Max    *float64 `yaml:"max"`
+	Breach string   `yaml:"breach"` // inconclusive: the measurement is worthless; worse: the candidate is to blame
+}
+
+// The meanings of a breach.
+const (
+	BreachInconclusive = "inconclusive"
+	BreachWorse        = "worse"
+)
+
+// Windows are the times of a trial.
+type Windows struct {
+	Preflight   time.Duration `yaml:"preflight"`    // longest wait for a cluster that may be changed
+	Rollout     time.Duration `yaml:"rollout"`      // longest rollout
+	Verify      time.Duration `yaml:"verify"`       // longest wait for the values to be read back
+	Settle      time.Duration `yaml:"settle"`       // how long the load must be back without a break
+	SettleLimit time.Duration `yaml:"settle_limit"` // longest wait for that
+	Warmup      time.Duration `yaml:"warmup"`       // shortest warm-up
+	WarmupLimit time.Duration `yaml:"warmup_limit"` // longest: measured then, steady or not
+	Steady      float64       `yaml:"steady"`       // relative change from window to window below which the load is steady
+	Window      time.Duration `yaml:"window"`
+	Count       int           `yaml:"count"`
+	Extra       int           `yaml:"extra"`   // further windows in place of bad ones
+	MaxAge      time.Duration `yaml:"max_age"` // of the incumbent's measurement before it is taken again
+}
+
+// Live is what the status files and the page show.
+type Live struct {
+	Window    time.Duration `yaml:"window"`
+	Interval  time.Duration `yaml:"interval"`
+	Freshness time.Duration `yaml:"freshness"` // a newest sample older than this is no data
+	Newest    string        `yaml:"newest"`    // the unix time of the newest sample
+	P50       string        `yaml:"p50"`
+	P999      string        `yaml:"p999"`
+	Offered   string        `yaml:"offered"`
+	Consumed  string        `yaml:"consumed"`
+	Errors    string        `yaml:"errors"`
+	Samples   string        `yaml:"samples"`
+}
+
+// Budgets end a search.
+type Budgets struct {
+	Trials   int `yaml:"trials"`
+	Restarts int `yaml:"restarts"`
+}
+
+// Links are shown on the page.
+type Links struct {
+	Prometheus string `yaml:"prometheus"`
+	Grafana    string `yaml:"grafana"`
+}
+
+// Default is what a file need not say.
+func Default() File {
+	return File{
+		Mode:       Observe,
+		Target:     Target{Kind: "StatefulSet"},
+		Prometheus: Prometheus{Timeout: 5 * time.Second, ScrapeInterval: 2 * time.Second},
+		Objective: Objective{
+			Goodput:   "sum(rate(loadgen_records_acked_total[$window]))",
+			P99:       "histogram_quantile(0.99, sum(rate(loadgen_end_to_end_seconds[$window])))",
+			Tolerance: 0.2, Margin: 0.03, Alpha: 0.05,
+		},
+		Windows: Windows{
+			Preflight: 2 * time.Minute, Rollout: 3 * time.Minute, Verify: time.Minute, Settle: 10 * time.Second, SettleLimit: 2 * time.Minute,
+			Warmup: 20 * time.Second, WarmupLimit: time.Minute, Steady: 0.1, Window: 12 * time.Second, Count: 4, Extra: 2, MaxAge: 5 * time.Minute,
+		},
+		Live: Live{
+			Window: 10 * time.Second, Interval: 2 * time.Second, Freshness: 10 * time.Second,
+			Newest:   "max(timestamp(loadgen_records_acked_total))",
+			P50:      "histogram_quantile(0.5, sum(rate(loadgen_end_to_end_seconds[$window])))",
+			P999:     "histogram_quantile(0.999, sum(rate(loadgen_end_to_end_seconds[$window])))",
+			Offered:  "sum(rate(loadgen_records_offered_total[$window]))",
+			Consumed: "sum(rate(loadgen_records_consumed_total[$window]))",
+			Errors:   "sum(rate(loadgen_records_failed_total[$window]))",
+			Samples:  "histogram_count(sum(increase(loadgen_end_to_end_seconds[$window])))",
+		},
+		Budgets: Budgets{Trials: 25, Restarts: 60},
+	}
+}
+
+// Load reads and checks a file. The error joins everything that is wrong with it.
+func Load(path string) (File, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return File{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, text)
+}
+
+// Parse is Load for a text; name is the file's in errors.
+func Parse(name string, text []byte) (File, error) {
+	f := Default()
+	s := &strict{file: name, at: map[string]place{}}
+	s.decode(text, &f)
+	if len(s.errs) == 0 || len(s.at) > 0 { // a text that is not YAML has no fields to check
+		f.validate(s)
+	}
+	if len(s.errs) > 0 {
+		return File{}, errors.Join(s.errs...)
+	}
+	sum := sha256.Sum256(text)
+	f.Digest = hex.EncodeToString(sum[:])
+	return f, nil
+}
+
+// Space are the knobs as the other packages use them.
+func (f File) Space() []space.Knob {
+	knobs := make([]space.Knob, len(f.Knobs))
+	for i, k := range f.Knobs {
+		knobs[i] = k.space()
+	}
+	return knobs
+}
+
+func (k Knob) space() space.Knob {
+	scale := int64(0)
+	switch k.Unit {
+	case "MiB":
+		scale = 1 << 20
+	case "threads", "count":
+		scale = 1
+	}
+	return space.Knob{
+		Name: k.Name, Env: k.Env, Format: k.Format, Unit: k.Unit, Scale: scale, Min: k.Min, Max: k.Max, Steps: k.Steps,
+		Source: space.Source(k.ReadBack), MemoryFraction: k.MemoryFraction,
+	}
+}

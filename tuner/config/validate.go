@@ -1,0 +1,196 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+)
+
+// Scrapes is how many scrapes a window must hold: a rate needs two, and a scrape can be late at either end.
+const Scrapes = 4
+
+func (f File) validate(s *strict) {
+	if f.Version != 1 {
+		s.add("version", "want 1 (got %d)", f.Version)
+	}
+	switch f.Mode {
+	case Observe, Recommend, Auto:
+	default:
+		s.add("mode", "want observe, recommend or auto (got %q)", f.Mode)
+	}
+	f.Target.validate(s)
+	f.Prometheus.validate(s)
+	f.validateKnobs(s)
+	f.Objective.validate(s)
+	f.validateGuards(s)
+	f.Windows.validate(s, f.Prometheus.ScrapeInterval, f.Objective.Alpha)
+	f.Live.validate(s, f.Prometheus.ScrapeInterval)
+	atLeast(s, "budgets.trials", f.Budgets.Trials, 1)
+	atLeast(s, "budgets.restarts", f.Budgets.Restarts, 2)
+	optionalLink(s, "links.prometheus", f.Links.Prometheus)
+	optionalLink(s, "links.grafana", f.Links.Grafana)
+}
+
+func (t Target) validate(s *strict) {
+	for field, value := range map[string]string{"namespace": t.Namespace, "name": t.Name, "container": t.Container} {
+		if value == "" {
+			s.add("target."+field, `a name is needed (got "")`)
+		}
+	}
+	if t.Kind != "StatefulSet" {
+		s.add("target.kind", "want StatefulSet (got %q)", t.Kind)
+	}
+	if len(t.Bootstrap) == 0 {
+		s.add("target.bootstrap", "want at least one host:port (got none)")
+	}
+	for i, b := range t.Bootstrap {
+		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			s.add(fmt.Sprintf("target.bootstrap[%d]", i), "want host:port (got %q)", b)
+		}
+	}
+	for i, address := range t.JVMMetrics {
+		link(s, fmt.Sprintf("target.jvm_metrics[%d]", i), address)
+	}
+}
+
+func (p Prometheus) validate(s *strict) {
+	link(s, "prometheus.url", p.URL)
+	between(s, "prometheus.timeout", p.Timeout, 100*time.Millisecond, time.Minute)
+	between(s, "prometheus.scrape_interval", p.ScrapeInterval, 100*time.Millisecond, 5*time.Minute)
+}
+
+func (f File) validateKnobs(s *strict) {
+	if len(f.Knobs) == 0 {
+		s.add("knobs", "want at least one (got none)")
+	}
+	names, variables := map[string]bool{}, map[string]bool{}
+	for i, k := range f.Knobs {
+		path := fmt.Sprintf("knobs[%d]", i)
+		sk := k.space()
+		for _, err := range sk.Validate() {
+			field, problem, _ := strings.Cut(err.Error(), ": ")
+			s.add(path+"."+field, "%s", problem)
+		}
+		if names[k.Name] {
+			s.add(path+".name", "is there twice (got %q)", k.Name)
+		}
+		if variables[k.Env] {
+			s.add(path+".env", "is another knob's already (got %q)", k.Env)
+		}
+		names[k.Name], variables[k.Env] = true, true
+		if k.ReadBack == "jvm-heap" && len(f.Target.JVMMetrics) == 0 {
+			s.add("target.jvm_metrics", "want an address, since %s reads back from the JVM (got none)", path)
+		}
+	}
+}
+
+func (o Objective) validate(s *strict) {
+	query(s, "objective.goodput", o.Goodput, true)
+	query(s, "objective.p99", o.P99, true)
+	between(s, "objective.slo", o.SLO, time.Millisecond, time.Hour)
+	ratio(s, "objective.tolerance", o.Tolerance, 0, 1)
+	ratio(s, "objective.margin", o.Margin, 0, 1)
+	ratio(s, "objective.alpha", o.Alpha, 0.001, 0.5)
+}
+
+func (f File) validateGuards(s *strict) {
+	names := map[string]bool{}
+	for i, g := range f.Guards {
+		path := fmt.Sprintf("guards[%d]", i)
+		if g.Name == "" || names[g.Name] {
+			s.add(path+".name", "want a name of its own (got %q)", g.Name)
+		}
+		names[g.Name] = true
+		query(s, path+".query", g.Query, false)
+		if g.Min == nil && g.Max == nil {
+			s.add(path, "want min, max or both (got neither)")
+		}
+		if g.Min != nil && g.Max != nil && *g.Min > *g.Max {
+			s.add(path+".min", "want at most max, which is %g (got %g)", *g.Max, *g.Min)
+		}
+		if g.Breach != BreachInconclusive && g.Breach != BreachWorse {
+			s.add(path+".breach", "want %s or %s (got %q)", BreachInconclusive, BreachWorse, g.Breach)
+		}
+	}
+}
+
+func (w Windows) validate(s *strict, scrape time.Duration, alpha float64) {
+	between(s, "windows.preflight", w.Preflight, time.Second, time.Hour)
+	between(s, "windows.rollout", w.Rollout, 10*time.Second, time.Hour)
+	between(s, "windows.verify", w.Verify, time.Second, time.Hour)
+	between(s, "windows.settle", w.Settle, 0, time.Hour)
+	between(s, "windows.settle_limit", w.SettleLimit, max(w.Settle, time.Second), time.Hour)
+	between(s, "windows.warmup", w.Warmup, 0, time.Hour)
+	between(s, "windows.warmup_limit", w.WarmupLimit, w.Warmup, time.Hour)
+	ratio(s, "windows.steady", w.Steady, 0.001, 1)
+	between(s, "windows.window", w.Window, Scrapes*scrape, time.Hour)
+	if alpha > 0 && w.Count < judge.MinWindows(alpha) {
+		s.add("windows.count", "want at least %d, since with fewer no difference reaches the level %g (got %d)", judge.MinWindows(alpha), alpha, w.Count)
+	}
+	atMost(s, "windows.count", w.Count, 100)
+	atLeast(s, "windows.extra", w.Extra, 0)
+	atMost(s, "windows.extra", w.Extra, 100)
+	between(s, "windows.max_age", w.MaxAge, w.Window*time.Duration(max(w.Count, 1)), 24*time.Hour)
+}
+
+func (l Live) validate(s *strict, scrape time.Duration) {
+	between(s, "live.window", l.Window, Scrapes*scrape, time.Hour)
+	between(s, "live.interval", l.Interval, 100*time.Millisecond, time.Minute)
+	between(s, "live.freshness", l.Freshness, 2*scrape, time.Hour)
+	query(s, "live.newest", l.Newest, false)
+	for field, q := range map[string]string{
+		"p50": l.P50, "p999": l.P999, "offered": l.Offered, "consumed": l.Consumed, "errors": l.Errors, "samples": l.Samples,
+	} {
+		query(s, "live."+field, q, true)
+	}
+}
+
+// query checks what can be checked without a server; a window that is written out could not follow the trial.
+func query(s *strict, path, q string, windowed bool) {
+	switch {
+	case strings.TrimSpace(q) == "":
+		s.add(path, `want PromQL (got "")`)
+	case windowed && !strings.Contains(q, "[$window]"):
+		s.add(path, "want [$window] in it (got %q)", q)
+	}
+}
+
+func between(s *strict, path string, got, low, high time.Duration) {
+	if got < low || got > high {
+		s.add(path, "want %s..%s (got %s)", low, high, got)
+	}
+}
+
+func ratio(s *strict, path string, got, low, high float64) {
+	if !(got >= low && got <= high) { // written so that NaN is refused
+		s.add(path, "want %g..%g (got %g)", low, high, got)
+	}
+}
+
+func atLeast(s *strict, path string, got, low int) {
+	if got < low {
+		s.add(path, "want at least %d (got %d)", low, got)
+	}
+}
+
+func atMost(s *strict, path string, got, high int) {
+	if got > high {
+		s.add(path, "want at most %d (got %d)", high, got)
+	}
+}
+
+func link(s *strict, path, address string) {
+	if u, err := url.Parse(address); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		s.add(path, "want http://host:port/… or https://… (got %q)", address)
+	}
+}
+
+func optionalLink(s *strict, path, address string) {
+	if address != "" {
+		link(s, path, address)
+	}
+}

@@ -1,0 +1,93 @@
+// Command tuner watches a Kafka by PromQL, changes one setting at a time, measures what came of it, and keeps the change or takes it back.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/kafkalab/kafkalab/internal/cli"
+	"github.com/kafkalab/kafkalab/tuner/config"
+)
+
+const about = `Watches a Kafka by PromQL, changes one setting at a time, measures what came of it, and keeps the change or takes it back.
+
+Every step is in the ledger before it is done, so the tuner can be killed at any moment and goes on where it was. The configuration file says what may be changed, what is measured, and how far the tuner may go (mode observe, recommend or auto).`
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+type settings struct {
+	file       string
+	check      bool
+	listen     string
+	statusDir  string
+	ledger     string
+	kubeconfig string
+	cpus       string
+	memory     string
+	address    string
+	jsonOut    bool
+}
+
+func (s *settings) flags(app *cli.App) {
+	work := app.Command("run", "Run the loop (what happens without a command).").Default()
+	work.Flag("config.file", "Configuration file.").Default("lab.yaml").StringVar(&s.file)
+	work.Flag("config.check", "Check the configuration file and end.").BoolVar(&s.check)
+	work.Flag("listen", "Address of page, API and metrics.").Default("127.0.0.1:9500").StringVar(&s.listen)
+	work.Flag("status-dir", "Folder for latency.txt and latency.json.").Default("/tmp/status").StringVar(&s.statusDir)
+	work.Flag("ledger", "The ledger's file; its folder must exist.").Default("ledger.jsonl").StringVar(&s.ledger)
+	work.Flag("kubeconfig", "Kubeconfig of the target's cluster; without one the pod's own account.").Envar("KUBECONFIG").StringVar(&s.kubeconfig)
+	work.Flag("sandbox.cpus", "CPU limit of the target, shown in latency.json.").Envar("SANDBOX_CPUS").StringVar(&s.cpus)
+	work.Flag("sandbox.memory", "Memory limit of the target, for example 4Gi; the workload's own limit is taken where it has one.").
+		Envar("SANDBOX_MEMORY").StringVar(&s.memory)
+
+	book := app.Command("ledger", "Read a ledger.")
+	show := book.Command("show", "Print the trials and changes.")
+	show.Flag("json", "Print the records instead, one per line.").BoolVar(&s.jsonOut)
+	show.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
+	verify := book.Command("verify", "Check every line and the order of the phases.")
+	verify.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
+
+	glance := app.Command("status", "Print what a running tuner is doing.")
+	glance.Flag("address", "The tuner's address.").Default("http://127.0.0.1:9500").StringVar(&s.address)
+	glance.Flag("json", "Print everything as JSON.").BoolVar(&s.jsonOut)
+}
+
+func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
+	var s settings
+	app := cli.New("tuner", about, stdout, stderr)
+	s.flags(app)
+	command, log, code, done := app.Parse(args)
+	if done {
+		return code
+	}
+	ctx, cancel := cli.Context(parent)
+	defer cancel()
+	var err error
+	switch command {
+	case "ledger show":
+		err = showLedger(stdout, s.ledger, s.jsonOut)
+	case "ledger verify":
+		err = verifyLedger(stdout, s.ledger)
+	case "status":
+		err = showStatus(ctx, stdout, s.address, s.jsonOut)
+	default:
+		var file config.File
+		if file, err = config.Load(s.file); err != nil {
+			fmt.Fprintln(stderr, err)
+			return 2
+		}
+		if s.check {
+			fmt.Fprintf(stdout, "%s: good\n", s.file)
+			return 0
+		}
+		err = serve(ctx, s, file, log)
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintf(stderr, "tuner: %v\n", err)
+		return 1
+	}
+	return 0
+}

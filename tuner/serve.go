@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kafkalab/kafkalab/internal/promql"
+	"github.com/kafkalab/kafkalab/internal/web"
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/observe"
+	"github.com/kafkalab/kafkalab/tuner/page"
+	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/trial"
+)
+
+const (
+	effectiveEvery = 10 * time.Second // how often the values in force are read back for people
+	effectiveLimit = 8 * time.Second
+)
+
+// parts is everything that runs together.
+type parts struct {
+	board    *status.Board
+	files    *status.Files
+	page     *page.Page
+	server   *web.Server
+	runner   *trial.Runner
+	observer *observe.Observer
+	brokers  apply.Brokers
+	log      *slog.Logger
+	interval time.Duration
+}
+
+// serve runs the tuner until ctx ends. What needs no other program is checked first, so that a mistake is the first thing to be seen.
+func serve(ctx context.Context, s settings, file config.File, log *slog.Logger) (err error) {
+	book, records, err := ledger.Open(s.ledger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, book.Close()) }()
+	if book.Torn() > 0 {
+		log.Warn("removed an unfinished record from the end of the ledger", "bytes", book.Torn())
+	}
+	p, err := assemble(s, file, book, records, log)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.server.Serve(ctx) })
+	group.Go(func() error { return p.runner.Run(ctx) })
+	group.Go(func() error { return p.live(ctx) })
+	group.Go(func() error { p.readBack(ctx); return nil })
+	return group.Wait()
+}
+
+func assemble(s settings, file config.File, book *ledger.Ledger, records []ledger.Record, log *slog.Logger) (*parts, error) {
+	memory, err := apply.ParseMemory(s.memory)
+	if err != nil {
+		return nil, fmt.Errorf("--sandbox.memory: %w", err)
+	}
+	p := &parts{log: log, interval: file.Live.Interval}
+	if p.files, err = status.NewFiles(s.statusDir); err != nil {
+		return nil, err
+	}
+	client, err := promql.New(promql.Config{
+		URL: file.Prometheus.URL, Timeout: file.Prometheus.Timeout, MaxAge: max(file.Live.Freshness, 2*file.Prometheus.Timeout),
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.observer = observe.New(client, file)
+	kube, err := apply.Connect(s.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	target := apply.Target{Namespace: file.Target.Namespace, Name: file.Target.Name, Container: file.Target.Container}
+	var variables []string
+	for _, k := range file.Knobs {
+		variables = append(variables, k.Env)
+	}
+	workload, err := apply.New(apply.Config{Client: kube, Target: target, Variables: variables, Deadline: file.Windows.Rollout, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second}
+	c := trial.Config{
+		File: file, Cluster: workload, Broker: p.brokers, Meter: p.observer, Herald: workload, Journal: book, Records: records,
+		Logger: log, Memory: memory, Build: version.Version, Torn: book.Torn(),
+	}
+	first := trial.First(c)
+	first.Limits = status.Limits{CPUs: s.cpus, Memory: s.memory}
+	p.board = status.NewBoard(first)
+	c.Board = p.board
+	if p.runner, err = trial.New(c); err != nil {
+		return nil, err
+	}
+	return p, p.listen(s)
+}
+
+func (p *parts) listen(s settings) (err error) {
+	if p.page, err = page.New(p.board); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("tuner"), status.NewCollector(p.board))
+	routes := p.page.Routes()
+	routes["/"] = routes["GET /{$}"] // the page takes the landing page's place
+	delete(routes, "GET /{$}")
+	p.server, err = web.New(web.Config{Name: "tuner", Listen: s.listen, Registry: registry, Logger: p.log, Routes: routes})
+	return err
+}
+
+// live keeps figures, files and curves fresh. A file that cannot be written is said once, and tried again.
+func (p *parts) live(ctx context.Context) error {
+	tick := time.NewTicker(p.interval)
+	defer tick.Stop()
+	said := ""
+	for {
+		l := p.observer.Live(ctx)
+		if ctx.Err() != nil {
+			return p.stop()
+		}
+		p.board.Update(func(s *status.Snapshot) { s.Live = figures(l, s.Live.Window) })
+		now := p.board.Snapshot()
+		p.page.Remember(now)
+		problem := ""
+		if err := p.files.Write(now); err != nil {
+			problem = err.Error()
+		}
+		if problem != said && problem != "" {
+			p.log.Error("status files", "err", problem)
+		}
+		said = problem
+		select {
+		case <-ctx.Done():
+			return p.stop()
+		case <-tick.C:
+		}
+	}
+}
+
+// stop leaves N/A behind: a figure that nobody refreshes is not a current one.
+func (p *parts) stop() error {
+	p.board.Update(func(s *status.Snapshot) {
+		s.State = status.Stopped
+		s.Live = status.Live{Window: s.Live.Window, Missing: map[string]string{"p99": "the tuner was stopped"}}
+	})
+	return p.files.Write(p.board.Snapshot())
+}
+
+func figures(l observe.Live, window float64) status.Live {
+	ms := func(v *float64) *float64 {
+		if v == nil {
+			return nil
+		}
+		return status.Ptr(*v * 1000)
+	}
+	return status.Live{
+		Window: window, Age: l.Age, P50: ms(l.P50), P99: ms(l.P99), P999: ms(l.P999),
+		Offered: l.Offered, Acked: l.Acked, Consumed: l.Consumed, Errors: l.Errors, Samples: l.Samples, Missing: l.Missing,
+	}
+}
+
+// readBack shows the values in force, also those that somebody else changed; while they cannot be read they are not known.
+func (p *parts) readBack(ctx context.Context) {
+	tick := time.NewTicker(effectiveEvery)
+	defer tick.Stop()
+	for {
+		limited, cancel := context.WithTimeout(ctx, effectiveLimit)
+		point, err := p.brokers.Effective(limited)
+		cancel()
+		if err != nil {
+			point = nil
+			p.log.Debug("read back", "err", err)
+		}
+		p.board.Update(trial.SetEffective(point))
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

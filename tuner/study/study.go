@@ -1,0 +1,256 @@
+// Package study is what a ledger means: the incumbent, its measurement, the trials and their outcomes, the changes of others.
+//
+// It is pure and has no state of its own: the same records always give the same study, which is what lets a killed tuner go on and a page, the
+// metrics and the log agree with each other. It leaves out reading the ledger and acting.
+package study
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/search"
+	"github.com/kafkalab/kafkalab/tuner/space"
+)
+
+// Trial is one change that was tried.
+type Trial struct {
+	Number    int
+	Change    ledger.Change
+	Candidate space.Point
+	Phase     ledger.Phase
+	Since     time.Time // of Phase
+	Started   time.Time
+	Ended     time.Time // zero while it runs
+	Applied   bool      // the target may hold the new value
+	Windows   []judge.Window
+	Verdict   *judge.Verdict
+	Outcome   ledger.Outcome
+	Failure   string
+	Reason    string // why it was proposed, then why it ended so
+	Author    string // who disturbed it
+	Effective space.Point
+}
+
+// Change is something that happened to the target, for people and graphs.
+type Change struct {
+	ID      uint64 // the number of the ledger's record
+	Time    time.Time
+	Trial   int // 0: not the tuner's
+	Author  string
+	Outcome string // attempted, kept, reverted, inconclusive, outside
+	Knob    string
+	Old     int64
+	New     int64
+	OldText string
+	NewText string
+	Effect  *float64
+	Reason  string
+}
+
+// The outcomes of a Change beside a trial's.
+const (
+	Attempted    = "attempted"
+	OutsideDone  = "outside"
+	Inconclusive = "inconclusive"
+)
+
+// Author of the tuner's own changes.
+const Author = "kafkalab-tuner"
+
+// Study is the sum of a ledger's records.
+type Study struct {
+	Entries   int
+	Incumbent space.Point
+	Rest      string // digest of what is not a knob, as of Incumbent
+
+	Windows    []judge.Window // of the incumbent; empty: to be measured
+	MeasuredAt time.Time
+
+	Baseline  []judge.Window // the first measurement
+	Start     space.Point    // what Baseline was measured with
+	BestPoint space.Point
+	Best      []judge.Window // newest measurement of BestPoint
+
+	Trials   []Trial
+	Restarts int
+	Changes  []Change
+	Finished string // why the search ended; empty while it goes on
+}
+
+// Fold adds up records.
+func Fold(records []ledger.Record) *Study {
+	s := &Study{}
+	for _, r := range records {
+		s.Add(r)
+	}
+	return s
+}
+
+// Running is the trial that has not ended, or nil.
+func (s *Study) Running() *Trial {
+	if n := len(s.Trials); n > 0 && !s.Trials[n-1].Phase.Done() {
+		return &s.Trials[n-1]
+	}
+	return nil
+}
+
+// Desired is the configuration that the target is meant to have now.
+func (s *Study) Desired() space.Point {
+	if t := s.Running(); t != nil && t.Applied {
+		return t.Candidate
+	}
+	return s.Incumbent
+}
+
+// Tried is what the search needs of the trials that ended.
+func (s *Study) Tried() []search.Tried {
+	var out []search.Tried
+	for _, t := range s.Trials {
+		if t.Phase.Done() {
+			out = append(out, search.Tried{Knob: t.Change.Knob, Point: t.Candidate, From: t.Change.Old, Outcome: outcome(t)})
+		}
+	}
+	return out
+}
+
+func outcome(t Trial) search.Outcome {
+	switch {
+	case t.Outcome == ledger.OutcomeKept:
+		return search.Better
+	case t.Outcome != ledger.OutcomeReverted:
+		return search.Inconclusive
+	case t.Verdict != nil && t.Verdict.Decision == judge.NotBetter:
+		return search.NotBetter
+	}
+	return search.Worse
+}
+
+// Add takes the next record into account.
+func (s *Study) Add(r ledger.Record) {
+	s.Entries++
+	if r.Restart {
+		s.Restarts++
+	}
+	switch r.Kind {
+	case ledger.Session:
+		if s.Incumbent == nil && len(r.Point) > 0 {
+			s.Incumbent, s.Rest = r.Point, r.Revision
+		}
+	case ledger.Measured:
+		s.measured(r)
+	case ledger.Outside:
+		s.outside(r)
+	case ledger.Finished:
+		s.Finished = r.Reason
+	case ledger.Edge:
+		s.edge(r)
+	}
+}
+
+func (s *Study) measured(r ledger.Record) {
+	s.Windows, s.MeasuredAt = r.Windows, r.Time
+	if s.Baseline == nil {
+		s.Baseline, s.Start = r.Windows, r.Point
+	}
+	if s.Best == nil || s.BestPoint.Key() == r.Point.Key() {
+		s.Best, s.BestPoint = r.Windows, r.Point
+	}
+}
+
+// outside makes somebody else's configuration the incumbent. What was measured belongs to another one now, and the search may go on from here.
+func (s *Study) outside(r ledger.Record) {
+	s.Incumbent, s.Rest = r.Point, r.Revision
+	s.Windows, s.Finished = nil, ""
+	for _, c := range r.Changes {
+		s.Changes = append(s.Changes, Change{
+			ID: r.Seq, Time: r.Time, Author: r.Author, Outcome: OutsideDone,
+			Knob: c.Knob, Old: c.Old, New: c.New, OldText: c.OldText, NewText: c.NewText, Reason: r.Reason,
+		})
+	}
+	if len(r.Changes) == 0 {
+		s.Changes = append(s.Changes, Change{ID: r.Seq, Time: r.Time, Author: r.Author, Outcome: OutsideDone, Reason: r.Reason})
+	}
+}
+
+func (s *Study) edge(r ledger.Record) {
+	if r.Phase == ledger.Proposed && r.Change != nil {
+		s.Trials = append(s.Trials, Trial{Number: r.Trial, Change: *r.Change, Candidate: r.Point, Started: r.Time, Reason: r.Reason})
+		s.Finished = ""
+	}
+	t := s.Running()
+	if t == nil || t.Number != r.Trial {
+		return // nothing to add to; verify reports it
+	}
+	if t.Phase != r.Phase {
+		t.Phase, t.Since = r.Phase, r.Time
+	}
+	if r.Effective != nil {
+		t.Effective = r.Effective
+	}
+	switch r.Phase {
+	case ledger.Applying:
+		if !t.Applied {
+			s.change(r, t, Attempted)
+		}
+		t.Applied = true
+	case ledger.Judged:
+		t.Windows, t.Verdict, t.Outcome, t.Failure, t.Reason, t.Author = r.Windows, r.Verdict, r.Outcome, r.Failure, r.Reason, r.Author
+	case ledger.Kept:
+		t.Ended = r.Time
+		s.Incumbent, s.Windows, s.MeasuredAt = t.Candidate, t.Windows, t.Since
+		s.BestPoint, s.Best = t.Candidate, t.Windows
+		s.change(r, t, string(ledger.OutcomeKept))
+	case ledger.Reverted:
+		t.Ended = r.Time
+		word := string(t.Outcome)
+		if t.Outcome == ledger.OutcomeDiscarded {
+			word = Inconclusive
+		}
+		if t.Applied {
+			s.change(r, t, word)
+		}
+	}
+}
+
+func (s *Study) change(r ledger.Record, t *Trial, word string) {
+	c := Change{
+		ID: r.Seq, Time: r.Time, Trial: t.Number, Author: Author, Outcome: word, Knob: t.Change.Knob, Old: t.Change.Old, New: t.Change.New,
+		OldText: t.Change.OldText, NewText: t.Change.NewText, Reason: t.Reason,
+	}
+	if t.Verdict != nil {
+		c.Effect = &t.Verdict.Effect
+	}
+	s.Changes = append(s.Changes, c)
+}
+
+// Verify reports what no tuner can have written: an edge without its trial, a phase out of order, a trial begun before the last one ended.
+func Verify(records []ledger.Record) []error {
+	var errs []error
+	order := map[ledger.Phase]int{}
+	for i, p := range ledger.Phases() {
+		order[p] = i
+	}
+	s := &Study{}
+	for _, r := range records {
+		if r.Kind == ledger.Edge {
+			t := s.Running()
+			_, known := order[r.Phase]
+			switch {
+			case !known:
+				errs = append(errs, fmt.Errorf("record %d: unknown phase %q", r.Seq, r.Phase))
+			case r.Phase == ledger.Proposed && (t != nil || r.Change == nil || r.Trial != len(s.Trials)+1):
+				errs = append(errs, fmt.Errorf("record %d: trial %d is proposed out of turn", r.Seq, r.Trial))
+			case r.Phase != ledger.Proposed && (t == nil || t.Number != r.Trial):
+				errs = append(errs, fmt.Errorf("record %d: phase %s of trial %d, which is not running", r.Seq, r.Phase, r.Trial))
+			case r.Phase != ledger.Proposed && !r.Resumed && order[r.Phase] <= order[t.Phase]:
+				errs = append(errs, fmt.Errorf("record %d: phase %s follows %s", r.Seq, r.Phase, t.Phase))
+			case r.Phase.Done() && t.Phase != ledger.Judged:
+				errs = append(errs, fmt.Errorf("record %d: trial %d is %s without a judgement", r.Seq, r.Trial, r.Phase))
+			}
+		}
+		s.Add(r)
+	}
+	return errs
+}

@@ -1,0 +1,296 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/observe"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// end is how a trial comes out, other than by an error of the ledger or the end of the program.
+type end struct {
+	outcome ledger.Outcome
+	failure string
+	reason  string
+	author  string
+	verdict *judge.Verdict
+	windows []judge.Window
+}
+
+func inconclusive(failure, format string, args ...any) *end {
+	return &end{outcome: ledger.OutcomeInconclusive, failure: failure, reason: fmt.Sprintf(format, args...)}
+}
+
+func refused(failure, format string, args ...any) *end {
+	return &end{outcome: ledger.OutcomeReverted, failure: failure, reason: fmt.Sprintf(format, args...)}
+}
+
+// resume goes on with the trial that an earlier process left, from its edge. Before the target may have been touched that is preflight; after the
+// judgement it is carrying it out; between them the acts up to reading back are repeated, which changes nothing when they were done, and the
+// measurement is made anew, since nothing is known about the time in between.
+func (r *Runner) resume(ctx context.Context) error {
+	r.announceAgain()
+	t := r.study.Running()
+	if t == nil {
+		return nil
+	}
+	for r.File.Mode != config.Auto { // observe and recommend promise not to act
+		r.state(status.Holding, fmt.Sprintf("trial %d was left in phase %s by a tuner in mode auto; start in that mode to end it", t.Number, t.Phase))
+		if err := wait(ctx, idle); err != nil {
+			return err
+		}
+	}
+	r.Logger.Info("go on with a trial", "trial", t.Number, "phase", t.Phase)
+	r.resumed = true
+	return r.pursue(ctx)
+}
+
+// pursue takes the running trial to its end.
+func (r *Runner) pursue(ctx context.Context) error {
+	r.state(status.Trialing, "")
+	t := r.study.Running()
+	if t.Phase != ledger.Judged {
+		e, err := r.attempt(ctx, t)
+		if err != nil {
+			return err
+		}
+		err = r.record(ledger.Record{
+			Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: e.outcome, Failure: e.failure, Reason: e.reason, Author: e.author,
+			Verdict: e.verdict, Windows: e.windows, Restart: e.outcome != ledger.OutcomeKept && t.Applied,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return r.conclude(ctx, r.study.Running())
+}
+
+// attempt goes from the trial's phase up to the judgement.
+func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
+	r.windows = 0
+	switch t.Phase {
+	case ledger.Proposed, ledger.Preflight:
+		if err := r.edge(t, ledger.Preflight); err != nil {
+			return nil, err
+		}
+		if e, err := r.preflight(ctx, t); e != nil || err != nil {
+			return e, err
+		}
+		fallthrough
+	case ledger.Applying:
+		if e, err := r.apply(ctx, t); e != nil || err != nil {
+			return e, err
+		}
+	}
+	effective, e, err := r.verify(ctx, t)
+	if e != nil || err != nil {
+		return e, err
+	}
+	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Settling, Trial: t.Number, Effective: effective}); err != nil {
+		return nil, err
+	}
+	if e, err := r.settle(ctx, t.Candidate); e != nil || err != nil {
+		return e, err
+	}
+	if err := r.edge(t, ledger.Warming); err != nil {
+		return nil, err
+	}
+	if e, err := r.warm(ctx, t.Candidate); e != nil || err != nil {
+		return e, err
+	}
+	if err := r.edge(t, ledger.Measuring); err != nil {
+		return nil, err
+	}
+	windows, e, err := r.measure(ctx, t.Candidate)
+	if e != nil || err != nil {
+		return e, err
+	}
+	return r.judge(windows), nil
+}
+
+func (r *Runner) edge(t *study.Trial, p ledger.Phase) error {
+	return r.record(ledger.Record{Kind: ledger.Edge, Phase: p, Trial: t.Number, Point: t.Candidate})
+}
+
+// preflight waits for a target that may be changed: as the ledger says, rolled out, healthy, under load.
+func (r *Runner) preflight(ctx context.Context, t *study.Trial) (*end, error) {
+	start := time.Now()
+	for {
+		view, err := r.Cluster.Look(ctx)
+		if err == nil {
+			if e := r.disturbed(view, r.study.Incumbent); e != nil {
+				return e, nil
+			}
+			if view.Memory > 0 {
+				r.Memory = view.Memory
+			}
+			if err := r.knob(t.Change.Knob).Check(t.Change.New, r.Memory); err != nil {
+				return refused("limit", "refused before applying: %v", err), nil
+			}
+			err = r.ready(ctx)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+			return nil, nil
+		case time.Since(start) > r.File.Windows.Preflight:
+			return inconclusive("preflight", "not applied, since the target was not ready within %s: %v", r.File.Windows.Preflight, err), nil
+		}
+		if err := wait(ctx, idle); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ready is whether the target runs as it should and is measured.
+func (r *Runner) ready(ctx context.Context) error {
+	if err := r.Cluster.Rollout(ctx); err != nil {
+		return err
+	}
+	if err := r.Broker.Healthy(ctx); err != nil {
+		return err
+	}
+	return loaded(r.Meter.Live(ctx))
+}
+
+func loaded(l observe.Live) error {
+	switch {
+	case l.P99 == nil:
+		return fmt.Errorf("no P99: %s", l.Missing["p99"])
+	case l.Acked == nil:
+		return fmt.Errorf("no acknowledged rate: %s", l.Missing["acked"])
+	case *l.Acked <= 0:
+		return errors.New("nothing is acknowledged")
+	}
+	return nil
+}
+
+// disturbed ends the trial when the target is not as the ledger says: only somebody else can have done that.
+func (r *Runner) disturbed(view apply.View, want space.Point) *end {
+	got, err := space.Parse(r.knobs, view.Env)
+	if err == nil && got.Key() == want.Key() && view.Rest == r.study.Rest {
+		return nil
+	}
+	var variables []string
+	what := "something other than the knobs"
+	if err != nil || got.Key() != want.Key() {
+		what = fmt.Sprintf("the knobs (want %s, got %s)", want.Key(), got.Key())
+		for _, k := range r.knobs {
+			if v, known := got[k.Name]; !known || v != want[k.Name] {
+				variables = append(variables, k.Env)
+			}
+		}
+	}
+	author := view.Author(variables...)
+	return &end{outcome: ledger.OutcomeDiscarded, author: author, failure: "outside-change", reason: fmt.Sprintf("%s changed %s during the trial", author, what)}
+}
+
+// intact is disturbed with a fresh look. An API server that does not answer disturbs nothing.
+func (r *Runner) intact(ctx context.Context, want space.Point) *end {
+	view, err := r.Cluster.Look(ctx)
+	if err != nil {
+		return nil
+	}
+	return r.disturbed(view, want)
+}
+
+// apply writes the value. A first edge announces it; after a crash the same call finds the value set and sends nothing.
+func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
+	again := t.Applied
+	err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Applying, Trial: t.Number, Point: t.Candidate, Revision: r.study.Rest, Restart: !again})
+	if err != nil {
+		return nil, err
+	}
+	r.announce(ctx, eventAttempted(t))
+	var changed *end
+	err = r.insist(ctx, "apply "+t.Change.NewText, func() error {
+		_, err := r.Cluster.Set(ctx, t.Change.Env, t.Change.OldText, t.Change.NewText)
+		if errors.Is(err, apply.ErrChanged) {
+			view, lookErr := r.Cluster.Look(ctx)
+			if lookErr != nil {
+				return lookErr
+			}
+			changed = r.disturbed(view, t.Candidate)
+			return nil
+		}
+		return err
+	})
+	return changed, err
+}
+
+// verify waits for the rollout and reads back what the broker and its JVM run with.
+func (r *Runner) verify(ctx context.Context, t *study.Trial) (space.Point, *end, error) {
+	if err := r.edge(t, ledger.Verifying); err != nil {
+		return nil, nil, err
+	}
+	if e := r.intact(ctx, t.Candidate); e != nil {
+		return nil, e, nil
+	}
+	if err := r.Cluster.Rollout(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if e := r.intact(ctx, t.Candidate); e != nil {
+			return nil, e, nil
+		}
+		return nil, rolloutEnd(err), nil
+	}
+	start := time.Now()
+	for {
+		effective, err := r.Broker.Effective(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err == nil && effective.Key() == t.Candidate.Key():
+			r.effective(effective)
+			return effective, nil, nil
+		case time.Since(start) <= r.File.Windows.Verify:
+		case err != nil:
+			return nil, inconclusive("read-back", "the effective values could not be read: %v", err), nil
+		default:
+			return nil, refused("read-back", "the change has no effect: want %s, the broker runs with %s", t.Candidate.Key(), effective.Key()), nil
+		}
+		if err := wait(ctx, idle); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+func rolloutEnd(err error) *end {
+	class := apply.ClassOf(err)
+	if class.Blames() {
+		return refused(string(class), "%v", err)
+	}
+	if class == "" {
+		class = apply.API
+	}
+	return inconclusive(string(class), "%v", err)
+}
+
+// judge compares with the incumbent as it was measured last. After a tuner was down for long that says nothing about now.
+func (r *Runner) judge(windows []judge.Window) *end {
+	w := r.File.Windows
+	limit := w.MaxAge + w.Preflight + w.Rollout + w.Verify + w.SettleLimit + w.WarmupLimit + time.Duration(w.Count+w.Extra)*w.Window
+	if age := time.Since(r.study.MeasuredAt); len(r.study.Windows) > 0 && age > limit {
+		return inconclusive("incumbent-old", "the incumbent was measured %s ago, too long for a comparison (limit %s)", age.Round(time.Second), limit)
+	}
+	v, err := judge.Compare(r.study.Windows, windows, r.rules)
+	if err != nil { // the incumbent was not measured: an outside change came in between
+		return inconclusive("no-incumbent", "%v", err)
+	}
+	e := &end{verdict: &v, windows: windows, reason: v.Reason, outcome: ledger.OutcomeReverted}
+	if v.Decision == judge.Better {
+		e.outcome = ledger.OutcomeKept
+	}
+	return e
+}

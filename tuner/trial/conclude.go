@@ -1,0 +1,138 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// conclude carries the judgement out. Taking back is insisted on: a value that was found wanting must not stay because something is down.
+func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
+	phase := ledger.Kept
+	if t.Outcome != ledger.OutcomeKept {
+		phase = ledger.Reverted
+		if t.Applied {
+			if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.takeBack(ctx, t) }); err != nil {
+				return err
+			}
+		}
+	}
+	point := r.study.Incumbent
+	if phase == ledger.Kept {
+		point = t.Candidate
+	}
+	number := t.Number
+	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: t.Author}); err != nil {
+		return err
+	}
+	r.announce(ctx, eventEnd(r.study.Trials[number-1]))
+	return nil
+}
+
+// takeBack sets the old value again, unless somebody else has set another one since, and waits until the broker runs with it.
+func (r *Runner) takeBack(ctx context.Context, t *study.Trial) error {
+	_, err := r.Cluster.Set(ctx, t.Change.Env, t.Change.NewText, t.Change.OldText)
+	switch {
+	case errors.Is(err, apply.ErrChanged):
+		return nil // theirs stays; the next look records it
+	case err != nil:
+		return err
+	}
+	if err := r.Cluster.Rollout(ctx); err != nil {
+		return err
+	}
+	effective, err := r.Broker.Effective(ctx)
+	if err != nil {
+		return err
+	}
+	r.effective(effective)
+	if got := effective[t.Change.Knob]; got != t.Change.Old {
+		return fmt.Errorf("read back %s: want %d (got %d)", t.Change.Knob, t.Change.Old, got)
+	}
+	return r.Broker.Healthy(ctx)
+}
+
+// The reasons of the events on the workload.
+const (
+	eventTried        = "TuningAttempted"
+	eventKept         = "TuningKept"
+	eventReverted     = "TuningReverted"
+	eventInconclusive = "TuningInconclusive"
+)
+
+func eventAttempted(t *study.Trial) apply.Event {
+	return apply.Event{
+		ID: eventID(t), Reason: eventTried, Time: t.Started,
+		Message: fmt.Sprintf("trial %d: %s %s → %s (%s)", t.Number, t.Change.Env, t.Change.OldText, t.Change.NewText, t.Reason),
+	}
+}
+
+func eventEnd(t study.Trial) apply.Event {
+	e := apply.Event{ID: eventID(&t), Reason: eventInconclusive, Warning: true, Time: t.Ended}
+	switch t.Outcome {
+	case ledger.OutcomeKept:
+		e.Reason, e.Warning = eventKept, false
+	case ledger.OutcomeReverted:
+		e.Reason, e.Warning = eventReverted, t.Failure != ""
+	}
+	effect := "not measured"
+	if t.Verdict != nil {
+		effect = fmt.Sprintf("%+.1f %%", t.Verdict.Effect*100)
+	}
+	e.Message = fmt.Sprintf("trial %d: %s %s → %s: %s, effect %s (%s)", t.Number, t.Change.Env, t.Change.OldText, t.Change.NewText, t.Outcome, effect, t.Reason)
+	return e
+}
+
+// eventID names the trial across ledgers: numbers start again with a new one.
+func eventID(t *study.Trial) string {
+	return t.Started.UTC().Format(time.RFC3339Nano) + "/" + strconv.Itoa(t.Number)
+}
+
+const emitLimit = 5 * time.Second
+
+// announce tells people; what cannot be told now is told later. A trial never waits for it.
+func (r *Runner) announce(ctx context.Context, e apply.Event) {
+	r.unsent = append(r.unsent, e)
+	r.flush(ctx)
+}
+
+const keepUnsent = 100
+
+func (r *Runner) flush(ctx context.Context) {
+	for len(r.unsent) > 0 {
+		limited, cancel := context.WithTimeout(ctx, emitLimit)
+		err := r.Herald.Emit(limited, r.unsent[0])
+		cancel()
+		if err != nil {
+			if ctx.Err() == nil {
+				r.Logger.Warn("event not sent yet", "reason", r.unsent[0].Reason, "err", err)
+			}
+			r.unsent = r.unsent[max(0, len(r.unsent)-keepUnsent):]
+			return
+		}
+		r.unsent = r.unsent[1:]
+	}
+}
+
+// announceAgain sends the events of the newest trial that a killed tuner may not have sent; sent twice they appear once.
+func (r *Runner) announceAgain() {
+	if len(r.study.Trials) == 0 {
+		return
+	}
+	t := r.study.Trials[len(r.study.Trials)-1]
+	if t.Applied {
+		r.unsent = append(r.unsent, eventAttempted(&t))
+	}
+	if t.Phase.Done() {
+		r.unsent = append(r.unsent, eventEnd(t))
+	}
+}
+
+func (r *Runner) effective(p space.Point) { r.Board.Update(SetEffective(p)) }

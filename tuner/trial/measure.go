@@ -1,0 +1,185 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/observe"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
+)
+
+// settle waits until the cluster is healthy and the load has been back for a while without a break. A pod that is ready says neither.
+func (r *Runner) settle(ctx context.Context, want space.Point) (*end, error) {
+	w := r.File.Windows
+	start := time.Now()
+	var since time.Time // of unbroken health; zero: not yet
+	for {
+		if e := r.intact(ctx, want); e != nil {
+			return e, nil
+		}
+		err := r.Broker.Healthy(ctx)
+		if err == nil {
+			err = loaded(r.Meter.Live(ctx))
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		}
+		if !since.IsZero() && time.Since(since) >= w.Settle {
+			return nil, nil
+		}
+		if time.Since(start) > w.SettleLimit {
+			if err == nil {
+				err = errors.New("the load came back only for moments")
+			}
+			return inconclusive("not-settled", "not settled within %s: %v", w.SettleLimit, err), nil
+		}
+		if err := wait(ctx, idle); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// warm waits at least the shortest warm-up, then until the goodput of two windows in a row differs little, at most the longest.
+func (r *Runner) warm(ctx context.Context, want space.Point) (*end, error) {
+	w := r.File.Windows
+	start := time.Now()
+	if err := wait(ctx, w.Warmup); err != nil {
+		return nil, err
+	}
+	for {
+		if e := r.intact(ctx, want); e != nil {
+			return e, nil
+		}
+		now := time.Now()
+		before, errBefore := r.Meter.Window(ctx, now.Add(-2*w.Window), now.Add(-w.Window))
+		last, errLast := r.Meter.Window(ctx, now.Add(-w.Window), now)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errBefore == nil && errLast == nil && math.Abs(last.Goodput/before.Goodput-1) <= w.Steady:
+			return nil, nil
+		case time.Since(start) >= w.WarmupLimit:
+			return nil, nil
+		}
+		if err := wait(ctx, idle); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// measure takes windows one behind the other. Each is asked for after it ended and the last scrape in it was taken; a bad one is replaced by a
+// further one as long as there are any.
+func (r *Runner) measure(ctx context.Context, want space.Point) ([]judge.Window, *end, error) {
+	w := r.File.Windows
+	late := r.File.Prometheus.ScrapeInterval + 500*time.Millisecond
+	var good []judge.Window
+	var causes []string
+	from := time.Now()
+	for n := 0; n < w.Count+w.Extra && len(good) < w.Count; n++ {
+		to := from.Add(w.Window)
+		if err := wait(ctx, time.Until(to.Add(late))); err != nil {
+			return nil, nil, err
+		}
+		if e := r.intact(ctx, want); e != nil {
+			return nil, e, nil
+		}
+		window, err := r.Meter.Window(ctx, from, to)
+		var bad *observe.Bad
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, ctx.Err()
+		case err == nil:
+			good = append(good, window)
+			r.progress(good)
+		case errors.As(err, &bad) && bad.Blames:
+			return nil, refused(bad.Cause, "%s: %s", bad.Figure, bad.Why), nil
+		default:
+			causes = append(causes, err.Error())
+			r.Logger.Warn("bad window", "err", err)
+		}
+		from = to
+	}
+	if err := r.Cluster.Rollout(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		return nil, rolloutEnd(err), nil
+	}
+	if len(good) < w.Count {
+		cause := "no-data"
+		if len(causes) > 0 {
+			cause = firstCause(causes[0])
+		}
+		return nil, inconclusive(cause, "only %d of %d windows could be measured: %s", len(good), w.Count, strings.Join(causes, " | ")), nil
+	}
+	return good, nil, nil
+}
+
+// firstCause is the cause in the text of a *observe.Bad: figure: cause: why.
+func firstCause(text string) string {
+	parts := strings.SplitN(text, ": ", 3)
+	if len(parts) < 2 {
+		return "no-data"
+	}
+	return parts[1]
+}
+
+// measureIncumbent measures what runs now, when nothing is known about it or what is known is old.
+func (r *Runner) measureIncumbent(ctx context.Context) error {
+	r.windows = 0
+	r.state(status.Baseline, "")
+	var effective space.Point
+	err := r.insist(ctx, "read the effective values", func() (err error) {
+		if err = r.ready(ctx); err != nil {
+			return err
+		}
+		effective, err = r.Broker.Effective(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.effective(effective)
+	point := r.study.Incumbent
+	if effective.Key() != point.Key() {
+		r.state(status.Holding, fmt.Sprintf("the variables say %s, the broker runs with %s", point.Key(), effective.Key()))
+		return wait(ctx, idle)
+	}
+	windows, e, err := r.steady(ctx, point)
+	switch {
+	case err != nil:
+		return err
+	case e != nil && e.outcome == ledger.OutcomeDiscarded:
+		return nil // the next look records it
+	case e != nil:
+		r.state(status.Holding, "the incumbent could not be measured: "+e.reason)
+		r.Logger.Warn("the incumbent could not be measured", "err", e.reason)
+		return wait(ctx, idle)
+	}
+	return r.record(ledger.Record{
+		Kind: ledger.Measured, Point: point, Effective: effective, Windows: windows,
+		Reason: fmt.Sprintf("the incumbent's goodput is %.0f/s", judge.Median(windows, judge.Goodput)),
+	})
+}
+
+func (r *Runner) steady(ctx context.Context, point space.Point) ([]judge.Window, *end, error) {
+	if e, err := r.settle(ctx, point); e != nil || err != nil {
+		return nil, e, err
+	}
+	if e, err := r.warm(ctx, point); e != nil || err != nil {
+		return nil, e, err
+	}
+	return r.measure(ctx, point)
+}

@@ -1,0 +1,360 @@
+// Package trial runs the loop: measure the incumbent, propose, apply, verify, settle, warm up, measure, judge, keep or take back.
+//
+// It promises that every edge of a trial is in the ledger, on the disk, before the act that follows it; that every act is idempotent, so that a
+// tuner killed anywhere goes on without applying anything twice and the target ends as the ledger says; that a value which is not kept is taken
+// back, for as long as that takes; that a measurement it could not make is inconclusive and never speaks for or against a configuration; and that
+// a change made by somebody else ends the trial, is attributed, and is not overwritten. It leaves out how things are measured, judged and applied.
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/observe"
+	"github.com/kafkalab/kafkalab/tuner/search"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// Cluster is the target; apply.Workload is one.
+type Cluster interface {
+	Look(ctx context.Context) (apply.View, error)
+	Set(ctx context.Context, variable, old, new string) (apply.View, error)
+	Rollout(ctx context.Context) error
+}
+
+// Broker reads back; apply.Brokers is one.
+type Broker interface {
+	Effective(ctx context.Context) (space.Point, error)
+	Healthy(ctx context.Context) error
+}
+
+// Meter measures; observe.Observer is one.
+type Meter interface {
+	Window(ctx context.Context, from, to time.Time) (judge.Window, error)
+	Live(ctx context.Context) observe.Live
+}
+
+// Herald tells people; apply.Workload is one.
+type Herald interface {
+	Emit(ctx context.Context, e apply.Event) error
+}
+
+// Journal keeps records; ledger.Ledger is one.
+type Journal interface {
+	Append(r ledger.Record) (ledger.Record, error)
+}
+
+// Config of a Runner. Everything except Logger, Memory, Build and Torn is required.
+type Config struct {
+	File    config.File
+	Cluster Cluster
+	Broker  Broker
+	Meter   Meter
+	Herald  Herald
+	Journal Journal
+	Records []ledger.Record // what the journal holds already
+	Board   *status.Board
+	Logger  *slog.Logger
+	Memory  int64 // bytes that the target's container is said to have; its own limit is looked up too
+	Build   string
+	Torn    int64
+}
+
+// Runner is the loop. One goroutine uses it.
+type Runner struct {
+	Config
+	knobs   []space.Knob
+	rules   judge.Rules
+	study   *study.Study
+	resumed bool // the next edge goes on with a trial that an earlier process began
+	windows int  // measured so far in the running trial
+	unsent  []apply.Event
+}
+
+// New makes a runner.
+func New(c Config) (*Runner, error) {
+	if c.Cluster == nil || c.Broker == nil || c.Meter == nil || c.Herald == nil || c.Journal == nil || c.Board == nil {
+		return nil, errors.New("trial: cluster, broker, meter, herald, journal and board are required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	o := c.File.Objective
+	return &Runner{
+		Config: c, knobs: c.File.Space(), study: study.Fold(c.Records),
+		rules: judge.Rules{Margin: o.Margin, Alpha: o.Alpha, SLO: o.SLO.Seconds(), Tolerance: o.Tolerance},
+	}, nil
+}
+
+const (
+	idle  = 2 * time.Second  // between looks at the target while nothing is done; also how long somebody else's change stays unnoticed
+	first = time.Second      // first pause after a failure
+	most  = 15 * time.Second // longest
+)
+
+// Run works until ctx ends (then it returns nil) or the ledger cannot be written.
+func (r *Runner) Run(ctx context.Context) error {
+	err := r.run(ctx)
+	if ctx.Err() != nil {
+		r.state(status.Stopped, "")
+		return nil
+	}
+	return err
+}
+
+func (r *Runner) run(ctx context.Context) error {
+	r.publish()
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
+	if err := r.resume(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := r.step(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// begin notes that a tuner started and what it found.
+func (r *Runner) begin(ctx context.Context) error {
+	var view apply.View
+	if err := r.insist(ctx, "look at the target", func() (err error) { view, err = r.Cluster.Look(ctx); return err }); err != nil {
+		return err
+	}
+	if _, err := space.Parse(r.knobs, view.Env); err != nil && r.study.Incumbent == nil {
+		return r.untilReadable(ctx)
+	}
+	return r.session(view)
+}
+
+// untilReadable waits for a target whose variables have the configured form: before that there is nothing to start from.
+func (r *Runner) untilReadable(ctx context.Context) error {
+	var view apply.View
+	err := r.insist(ctx, "read the knobs", func() (err error) {
+		if view, err = r.Cluster.Look(ctx); err != nil {
+			return err
+		}
+		_, err = space.Parse(r.knobs, view.Env)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return r.session(view)
+}
+
+func (r *Runner) session(view apply.View) error {
+	point, _ := space.Parse(r.knobs, view.Env) // a partial one is for people
+	return r.record(ledger.Record{
+		Kind: ledger.Session, Point: point, Revision: view.Rest, Generation: view.Generation,
+		Mode: string(r.File.Mode), Build: r.Build, Config: r.File.Digest, Torn: r.Torn,
+	})
+}
+
+// step does the next thing and returns soon, except when it runs a trial.
+func (r *Runner) step(ctx context.Context) error {
+	r.flush(ctx)
+	point, err := r.attend(ctx)
+	if err != nil {
+		return err
+	}
+	if point == nil { // not readable: attend has said so
+		return wait(ctx, idle)
+	}
+	if r.File.Mode == config.Observe {
+		r.state(status.Observing, "")
+		return wait(ctx, idle)
+	}
+	if r.study.Finished != "" {
+		r.state(status.Done, r.study.Finished)
+		return wait(ctx, idle)
+	}
+	if end := r.spent(); end != "" {
+		return r.finish(ctx, end)
+	}
+	if r.stale() {
+		return r.measureIncumbent(ctx)
+	}
+	next, none, ok := search.Next(search.Problem{Knobs: r.knobs, Incumbent: r.study.Incumbent, Tried: r.study.Tried(), Memory: r.Memory})
+	switch {
+	case !ok:
+		return r.finish(ctx, none)
+	case r.File.Mode == config.Recommend:
+		r.recommend(next)
+		return wait(ctx, idle)
+	}
+	if err := r.propose(next); err != nil {
+		return err
+	}
+	return r.pursue(ctx)
+}
+
+// attend looks at the target and records what somebody else changed. The point is nil when the variables cannot be understood.
+func (r *Runner) attend(ctx context.Context) (space.Point, error) {
+	var view apply.View
+	if err := r.insist(ctx, "look at the target", func() (err error) { view, err = r.Cluster.Look(ctx); return err }); err != nil {
+		return nil, err
+	}
+	if view.Memory > 0 {
+		r.Memory = view.Memory
+	}
+	point, err := space.Parse(r.knobs, view.Env)
+	if err != nil {
+		r.state(status.Holding, fmt.Sprintf("%v (changed by %s)", err, view.Author(r.variables()...)))
+		return nil, nil
+	}
+	if point.Key() == r.study.Incumbent.Key() && view.Rest == r.study.Rest {
+		return point, nil
+	}
+	return point, r.outside(point, view)
+}
+
+func (r *Runner) outside(point space.Point, view apply.View) error {
+	var changes []ledger.Change
+	var variables []string
+	for _, k := range r.knobs {
+		if old, new := r.study.Incumbent[k.Name], point[k.Name]; old != new {
+			changes = append(changes, change(k, old, new))
+			variables = append(variables, k.Env)
+		}
+	}
+	reason := "changed outside of any trial; it is the new incumbent"
+	if len(changes) == 0 {
+		reason = "something other than the knobs was changed; the incumbent is measured again"
+	}
+	author := view.Author(variables...)
+	r.Logger.Info("somebody else changed the target", "author", author, "point", point.Key())
+	return r.record(ledger.Record{
+		Kind: ledger.Outside, Author: author, Point: point, Revision: view.Rest, Generation: view.Generation, Changes: changes, Reason: reason,
+	})
+}
+
+func (r *Runner) variables() []string {
+	out := make([]string, len(r.knobs))
+	for i, k := range r.knobs {
+		out[i] = k.Env
+	}
+	return out
+}
+
+// spent says which budget is used up. A trial may need two restarts.
+func (r *Runner) spent() string {
+	b := r.File.Budgets
+	switch {
+	case len(r.study.Trials) >= b.Trials:
+		return fmt.Sprintf("the budget of %d trials is spent", b.Trials)
+	case r.study.Restarts+2 > b.Restarts:
+		return fmt.Sprintf("the budget of %d restarts is spent", b.Restarts)
+	}
+	return ""
+}
+
+func (r *Runner) stale() bool {
+	return len(r.study.Windows) == 0 || time.Since(r.study.MeasuredAt) > r.File.Windows.MaxAge
+}
+
+// finish measures the incumbent once more, so that the last word is a fresh one, and ends the search.
+func (r *Runner) finish(ctx context.Context, why string) error {
+	if r.stale() {
+		if err := r.measureIncumbent(ctx); err != nil || len(r.study.Windows) == 0 {
+			return err
+		}
+	}
+	return r.record(ledger.Record{Kind: ledger.Finished, Reason: why, Point: r.study.Incumbent})
+}
+
+func (r *Runner) recommend(p search.Proposal) {
+	k := r.knob(p.Knob)
+	r.Board.Update(func(s *status.Snapshot) {
+		s.State, s.Reason = status.Recommending, ""
+		s.Next = &status.Proposal{Knob: k.Name, Env: k.Env, Old: k.Render(p.From), New: k.Render(p.To), Reason: p.Reason}
+	})
+}
+
+func (r *Runner) propose(p search.Proposal) error {
+	k := r.knob(p.Knob)
+	c := change(k, p.From, p.To)
+	return r.record(ledger.Record{
+		Kind: ledger.Edge, Phase: ledger.Proposed, Trial: len(r.study.Trials) + 1, Change: &c,
+		Point: r.study.Incumbent.With(p.Knob, p.To), Revision: r.study.Rest, Reason: p.Reason,
+	})
+}
+
+func (r *Runner) knob(name string) space.Knob {
+	for _, k := range r.knobs {
+		if k.Name == name {
+			return k
+		}
+	}
+	return space.Knob{Name: name}
+}
+
+func change(k space.Knob, old, new int64) ledger.Change {
+	return ledger.Change{Knob: k.Name, Env: k.Env, Old: old, New: new, OldText: k.Render(old), NewText: k.Render(new)}
+}
+
+// record writes to the ledger; only after that is it true.
+func (r *Runner) record(rec ledger.Record) error {
+	if rec.Kind == ledger.Edge && r.resumed {
+		rec.Resumed, r.resumed = true, false
+	}
+	written, err := r.Journal.Append(rec)
+	if err != nil {
+		return err
+	}
+	r.study.Add(written)
+	r.Logger.Info("ledger", "seq", written.Seq, "kind", written.Kind, "trial", written.Trial, "phase", written.Phase,
+		"outcome", written.Outcome, "point", written.Point.Key(), "reason", written.Reason)
+	r.publish()
+	return nil
+}
+
+// insist repeats work that nothing can be done without until it succeeds, and says what it waits for.
+func (r *Runner) insist(ctx context.Context, what string, work func() error) error {
+	before := r.Board.Snapshot()
+	held := false
+	for pause := first; ; pause = min(2*pause, most) {
+		err := work()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == nil:
+			if held {
+				r.Logger.Info("goes on", "after", what)
+				r.state(before.State, before.Reason)
+			}
+			return nil
+		}
+		reason := fmt.Sprintf("%s: %v", what, err)
+		if r.Board.Snapshot().Reason != reason {
+			r.Logger.Warn("holding", "err", reason)
+		}
+		r.state(status.Holding, reason)
+		held = true
+		if err := wait(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
