@@ -182,7 +182,7 @@ import_base() {
   mkdir "$context"
   ln "$lab/base.tar" "$context/base.tar"
   printf 'FROM scratch\nADD base.tar /\nCMD ["bash"]\n' >"$context/Dockerfile"
-  contained "$log" buildah_ bud --isolation chroot --format docker --timestamp 0 --layers --tag "$base_name" "$context" || fail "$log" "buildah could not import the base system"
+  contained "$log" buildah_ bud --isolation chroot --format oci --timestamp 0 --layers --tag "$base_name" "$context" || fail "$log" "buildah could not import the base system"
   rm -rf -- "$context"
   echo "$stamp" >"$store/.base"
 }
@@ -195,7 +195,7 @@ make_image() {
     context=$lab/kafka
     import_base "$log"
   fi
-  contained "$log" buildah_ bud --isolation chroot --format docker --timestamp 0 --layers --pull=never --build-arg "BASE=$base_name" \
+  contained "$log" buildah_ bud --isolation chroot --format oci --timestamp 0 --layers --pull=never --build-arg "BASE=$base_name" \
     --file "$here/Dockerfile" --target "$name" --iidfile "$store/tmp/id" --tag "kafkalab-build/$name" "$context" || fail "$log" "buildah could not build image $name"
   id=$(<"$store/tmp/id")
   id=${id#sha256:}
