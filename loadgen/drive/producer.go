@@ -1,0 +1,132 @@
+package drive
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+	"github.com/kafkalab/kafkalab/loadgen/workload"
+)
+
+const (
+	dialTimeout  = 2 * time.Second        // an address that leads nowhere must not hold up the way back after a restart
+	readTimeout  = 15 * time.Second       // longer than any answer the broker owes us, or an overload would break connections
+	retryBackoff = 100 * time.Millisecond // between attempts while a broker is away: it is back within seconds
+)
+
+// Kafka is the cluster as an Outlet.
+type Kafka struct {
+	Client   kafka.Client
+	Topic    string
+	Workload workload.Workload
+	Logger   *slog.Logger
+}
+
+func (k Kafka) config(role string, n int) *sarama.Config {
+	client := k.Client
+	client.ID = fmt.Sprintf("loadgen-%s-%d", role, n)
+	c := client.Config()
+	c.Net.DialTimeout, c.Net.ReadTimeout, c.Net.WriteTimeout = dialTimeout, readTimeout, readTimeout
+	// While the broker is away sarama asks for metadata until this ends, and only then fails what waits. Three failures within ten
+	// seconds would open its circuit breaker, which keeps failing records for ten more after the broker is back.
+	c.Metadata.Timeout = k.Workload.Producer.GiveUp
+	c.Metadata.Retry.Backoff = 2 * retryBackoff
+	c.Metadata.Retry.Max = int(c.Metadata.Timeout/c.Metadata.Retry.Backoff) + 1
+	c.Metadata.RefreshFrequency = time.Minute
+	c.Metadata.Full = false // the lab's topic only, not the cluster's
+	return c
+}
+
+// ProducerConfig is the sarama configuration of producing client n.
+func (k Kafka) ProducerConfig(n int) (*sarama.Config, error) {
+	c := k.config("producer", n)
+	p := k.Workload.Producer
+	acks, ok := map[string]sarama.RequiredAcks{"none": sarama.NoResponse, "leader": sarama.WaitForLocal, "all": sarama.WaitForAll}[p.Acks]
+	if !ok {
+		return nil, fmt.Errorf("producer.acks: must be none, leader or all (got %q)", p.Acks)
+	}
+	if err := c.Producer.Compression.UnmarshalText([]byte(p.Codec)); err != nil {
+		return nil, fmt.Errorf("producer.codec: %w (got %q)", err, p.Codec)
+	}
+	c.Producer.RequiredAcks = acks
+	c.Producer.Return.Successes, c.Producer.Return.Errors = true, true
+	c.Producer.Partitioner = sarama.NewManualPartitioner // each stream of sequence numbers belongs to one partition
+	c.Producer.Flush.Frequency, c.Producer.Flush.Messages, c.Producer.Flush.MaxMessages = p.Linger, p.Batch, p.MaxBatch
+	c.Producer.Retry.Backoff = retryBackoff
+	c.Producer.Retry.Max = int(p.GiveUp/retryBackoff) + 1
+	if p.Idempotent {
+		c.Producer.Idempotent = true
+		c.Net.MaxOpenRequests = 1 // sarama's condition; several clients make up for it
+	}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("configure producer: %w", err)
+	}
+	return c, nil
+}
+
+// Open connects a producing client of its own.
+func (k Kafka) Open(n int, done func(*Record, error)) (Sink, error) {
+	c, err := k.ProducerConfig(n)
+	if err != nil {
+		return nil, err
+	}
+	producer, err := sarama.NewAsyncProducer(k.Client.Brokers, c)
+	if err != nil {
+		return nil, fmt.Errorf("connect producer: %w", err)
+	}
+	s := &sink{producer: producer, drained: make(chan struct{})}
+	go s.drain(done)
+	return s, nil
+}
+
+type sink struct {
+	producer sarama.AsyncProducer
+	drained  chan struct{}
+}
+
+func (s *sink) Send(ctx context.Context, r *Record) bool {
+	r.msg.Partition = r.Partition
+	r.msg.Timestamp = time.Time{} // sarama overwrites it on topics with LogAppendTime
+	select {
+	case s.producer.Input() <- &r.msg:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// drain is the one goroutine that empties both of sarama's channels; it deadlocks unless somebody always does.
+func (s *sink) drain(done func(*Record, error)) {
+	defer close(s.drained)
+	successes, errs := s.producer.Successes(), s.producer.Errors()
+	for successes != nil || errs != nil {
+		select {
+		case m, ok := <-successes:
+			if !ok {
+				successes = nil
+				continue
+			}
+			if r, ours := m.Metadata.(*Record); ours {
+				done(r, nil)
+			}
+		case e, ok := <-errs:
+			if !ok {
+				errs = nil
+				continue
+			}
+			if r, ours := e.Msg.Metadata.(*Record); ours {
+				done(r, e.Err)
+			}
+		}
+	}
+}
+
+func (s *sink) Close() error {
+	s.producer.AsyncClose()
+	<-s.drained
+	return nil
+}
