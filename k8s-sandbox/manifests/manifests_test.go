@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -225,6 +226,31 @@ func TestEveryRuleFileIsShipped(t *testing.T) {
 		if _, ok := shipped[filepath.Base(f)]; !ok {
 			t.Errorf("%s: want it in prometheus/kustomization.yaml", f)
 		}
+	}
+}
+
+func TestTunerFileIsLabFileObserving(t *testing.T) {
+	read := func(path string) map[string]any {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := map[string]any{}
+		if err := yaml.UnmarshalStrict(text, &fields); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		return fields
+	}
+	lab, observing := read("../../lab.yaml"), read("base/tuner/tuner.yaml")
+	lab["mode"] = "observe"
+	delete(lab, "links") // addresses of this machine
+	for field := range lab {
+		if !reflect.DeepEqual(lab[field], observing[field]) {
+			t.Errorf("base/tuner/tuner.yaml, %s: want it as in lab.yaml, %v (got %v)", field, lab[field], observing[field])
+		}
+	}
+	if len(lab) != len(observing) {
+		t.Errorf("base/tuner/tuner.yaml: want the fields of lab.yaml and no others")
 	}
 }
 
