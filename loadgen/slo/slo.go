@@ -71,11 +71,13 @@ const (
 	stalled     = 1500 * time.Millisecond // nothing consumed for so long, with records due, is an outage
 	persist     = 750 * time.Millisecond  // a backlog older than this is overload; a shorter one is a pause (garbage collection, a slow fsync)
 	ceilingLife = 20 * time.Second        // how long a limit that was found is believed
+	easyFor     = 5 * time.Second         // and how long when nothing confirms it
 
 	doubling   = 0.7  // of ln(rate) per second while climbing: doubles each second
 	probe      = 0.01 // of ln(rate) per second while holding
-	probeMax   = 0.15 // after long success
-	creep      = 0.002
+	probeMax   = 0.3  // after long success
+	hasten     = 0.35 // of ln(probing speed) per second while far below the target
+	creep      = 0.004
 	maxDescent = 0.08
 )
 
@@ -97,7 +99,9 @@ type Controller struct {
 	pressed  time.Duration // since when the backlog has been too high; negative: it is not
 	moved    time.Duration // when Consumed last grew
 	consumed uint64
-	history  []point // of the last servedOver
+	history  []point       // of the last servedOver
+	strikes  int           // limits met while climbing
+	easy     time.Duration // since when the percentile has been far below the target
 	started  bool
 }
 
@@ -126,7 +130,7 @@ func (c *Controller) Rate() float64 { return c.rate }
 // Step takes an observation and returns the rate to offer from now on.
 func (c *Controller) Step(o Observation) float64 {
 	if !c.started {
-		c.started, c.last, c.moved, c.fresh, c.since, c.consumed = true, o.Now, o.Now, o.Now, o.Now, o.Consumed
+		c.started, c.last, c.moved, c.fresh, c.since, c.easy, c.consumed = true, o.Now, o.Now, o.Now, o.Now, o.Now, o.Consumed
 	}
 	dt := (o.Now - c.last).Seconds()
 	c.last = o.Now
@@ -179,23 +183,39 @@ func (c *Controller) overloaded(served float64, now time.Duration) {
 	c.enter(Drain, now)
 }
 
+// climb doubles until a limit shows. One sign of it may be a pause or a cold start, so after the first the climb goes on, more slowly.
 func (c *Controller) climb(dt, queue, served float64, p99 time.Duration, samples uint64, now time.Duration) {
-	switch late := samples >= minSamples && p99.Seconds() > c.target; {
-	case queue > 0.6*c.target && now-c.since > servedOver:
+	late := samples >= minSamples && p99.Seconds() > c.target
+	piling := queue > 0.6*c.target && now-c.since > servedOver
+	switch {
+	case piling && c.strikes > 0:
 		c.overloaded(served, now)
-	case late:
+	case piling:
+		c.strikes++
+		c.capacity = max(served, 0.7*c.capacity)
+		c.enter(Drain, now)
+	case late && c.pressed < 0:
+		c.pressed = now
+	case late && now-c.pressed > Window+servedOver: // not only what has been in the window since one bad moment
 		c.capacity *= 0.9
 		c.ceiling, c.ceilingAt = c.capacity, now
-		c.enter(Drain, now)
+		c.strikes++
+		c.enter(Hold, now)
+	case late:
 	default:
-		c.capacity *= math.Exp(doubling * dt)
+		c.pressed = -1
+		c.capacity *= math.Exp(doubling / float64(1+c.strikes) * dt)
 	}
 }
 
 // drain waits for the backlog to go; what was consumed meanwhile says nothing about the rate that is tried next.
 func (c *Controller) drain(queue float64, now time.Duration) {
 	if queue < 0.3*c.target || now-c.since > 10*time.Second {
-		c.enter(Hold, now)
+		next := Hold
+		if c.strikes == 1 && c.ceiling == 0 {
+			next = Climb
+		}
+		c.enter(next, now)
 		c.fresh = now + time.Duration(c.target*float64(time.Second))
 	}
 }
@@ -206,8 +226,9 @@ func (c *Controller) outage(o Observation) {
 		return
 	}
 	c.capacity *= 0.7
-	c.probing = probeMax
+	c.probing = probeMax / 2
 	c.ceiling = 0
+	c.strikes++
 	c.enter(Drain, o.Now)
 }
 
@@ -228,11 +249,14 @@ func (c *Controller) hold(dt, queue, served float64, p99 time.Duration, samples 
 	x := p99.Seconds() / c.target
 	if x > 1 {
 		c.ceiling, c.ceilingAt = c.capacity, now
-		c.probing = probe
+		c.probing, c.easy = probe, now
 		c.capacity *= math.Exp(-dt * min(maxDescent, 0.02+0.04*(x-1)))
 		return
 	}
-	if now-c.ceilingAt > ceilingLife {
+	if x > 0.5 {
+		c.easy = now
+	}
+	if now-c.ceilingAt > ceilingLife || now-c.easy > easyFor {
 		c.ceiling = 0
 	}
 	c.capacity *= math.Exp(dt * c.growth(x, dt))
@@ -242,10 +266,10 @@ func (c *Controller) hold(dt, queue, served float64, p99 time.Duration, samples 
 func (c *Controller) growth(x, dt float64) float64 {
 	if c.ceiling > 0 && c.capacity > 0.97*c.ceiling {
 		c.probing = probe
-		return creep * max(0, 1-x) * 2
+		return creep * max(0, 1-x)
 	}
 	if x < 0.5 {
-		c.probing = min(c.probing*math.Exp(0.25*dt), probeMax)
+		c.probing = min(c.probing*math.Exp(hasten*dt), probeMax)
 		return c.probing
 	}
 	c.probing = probe
