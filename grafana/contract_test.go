@@ -18,7 +18,8 @@ func histograms() []string {
 
 func counters() map[string]prometheus.Labels {
 	load := prometheus.Labels{"workload": "durable", "phase": "measure"}
-	c := map[string]prometheus.Labels{
+	found := prometheus.Labels{"workload": "durable"}
+	return map[string]prometheus.Labels{
 		"loadgen_acked_bytes_total":        load,
 		"loadgen_consumed_bytes_total":     load,
 		"tuner_trials_total":               {"outcome": "kept"},
@@ -33,12 +34,11 @@ func counters() map[string]prometheus.Labels {
 		"loadgen_records_failed_total":     load,
 		"loadgen_records_retried_total":    load,
 		"loadgen_records_consumed_total":   load,
-		"loadgen_records_lost_total":       load,
-		"loadgen_records_duplicated_total": load,
-		"loadgen_records_reordered_total":  load,
-		"loadgen_records_corrupted_total":  load,
+		"loadgen_records_lost_total":       found,
+		"loadgen_records_duplicated_total": found,
+		"loadgen_records_reordered_total":  found,
+		"loadgen_records_corrupted_total":  found,
 	}
-	return c
 }
 
 func gauges() map[string]prometheus.Labels {
@@ -56,7 +56,7 @@ func gauges() map[string]prometheus.Labels {
 		"tuner_knob_best":       {"knob": "KAFKA_HEAP_OPTS"},
 		"tuner_objective":       {"which": "best"},
 		"tuner_objective_ratio": nil,
-		"tuner_state":           {"state": "running"},
+		"tuner_state":           {"state": "trialing"},
 		"tuner_p99_seconds":     nil,
 		"tuner_goodput":         nil,
 		"tuner_slo_seconds":     nil,
@@ -105,8 +105,8 @@ func target() http.Handler {
 	changes := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tuner_change_timestamp_seconds", Help: "changes"},
 		[]string{"change", "trial", "author", "outcome", "knob", "old", "new"})
 	registry.MustRegister(changes)
-	for i, outcome := range []string{"attempted", "kept", "reverted", "inconclusive"} {
-		changes.WithLabelValues("1", "1", "tuner", outcome, "KAFKA_NUM_IO_THREADS", "2", "4").Set(float64(1_700_000_000 + i))
+	for i, outcome := range []string{"attempted", "kept", "reverted", "inconclusive", "outside"} {
+		changes.WithLabelValues("1-KAFKA_NUM_IO_THREADS", "1", "kafkalab-tuner", outcome, "KAFKA_NUM_IO_THREADS", "2", "4").Set(float64(1_700_000_000 + i))
 	}
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

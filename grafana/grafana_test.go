@@ -301,7 +301,7 @@ func TestEachOutcomeOfAChangeIsAnAnnotationOfItsOwnColour(t *testing.T) {
 				}
 			}
 		}
-		for _, want := range []string{"attempted", "kept", "reverted", "inconclusive"} {
+		for _, want := range []string{"attempted", "kept", "reverted", "inconclusive", "outside"} {
 			if outcomes[want] == "" {
 				t.Errorf("outcome %s has no annotation", want)
 			}
