@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -265,9 +264,4 @@ func (s samples) want(t *testing.T, want map[string]string) {
 			t.Errorf("%s: want %s, got %s", series, want[series], got)
 		}
 	}
-}
-
-// addressOf is what the fake brokers' ports are replaced by, to compare with a file.
-func (s samples) withoutPorts() string {
-	return regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAllString(string(s), "host:9092")
 }

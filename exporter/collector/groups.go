@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/IBM/sarama"
 )
 
 const (
+	kindClassic  = "classic"
 	kindConsumer = "consumer" // KIP-848; described by an API of its own
 	kindShare    = "share"    // has no committed offsets
 
@@ -37,7 +39,7 @@ func (c *collection) groupsOf(ctx context.Context, p *peer) ([]group, error) {
 	for id, protocolType := range listed.Groups {
 		if c.conf.Groups.Takes(id) {
 			data := listed.GroupsData[id]
-			groups = append(groups, group{id: id, kind: data.GroupType, protocolType: protocolType, state: data.GroupState, coordinator: p.broker.id})
+			groups = append(groups, group{id: id, kind: strings.ToLower(data.GroupType), protocolType: protocolType, state: data.GroupState, coordinator: p.broker.id})
 		}
 	}
 	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(a.id, b.id) })
@@ -128,9 +130,9 @@ func (c *collection) describe(ctx context.Context, p *peer, groups []group) erro
 	var classic, consumer []*group
 	for i := range groups {
 		switch g := &groups[i]; g.kind {
-		case "", "classic", "Classic": // brokers before 3.8 do not tell the type: they have only this one
+		case "", kindClassic: // brokers before 3.8 do not tell the type: they have only this one
 			classic = append(classic, g)
-		case kindConsumer, "Consumer":
+		case kindConsumer:
 			consumer = append(consumer, g)
 		}
 	}

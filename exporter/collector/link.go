@@ -48,14 +48,14 @@ func (l *link) do(ctx context.Context, api string, send func(*sarama.Broker) err
 		err := l.open(ctx)
 		if err == nil {
 			err = l.meas.timed(api, func() error { return send(l.broker) })
+			if errors.Is(err, sarama.ErrUnsupportedVersion) { // never left this machine
+				l.meas.failed(api, err)
+				return fmt.Errorf("request %s from %s: %w", api, l.addr, err)
+			}
 		}
 		if err == nil {
 			l.suspect = false
 			return nil
-		}
-		if errors.Is(err, sarama.ErrUnsupportedVersion) {
-			l.meas.failed(api, err)
-			return fmt.Errorf("request %s from %s: %w", api, l.addr, err)
 		}
 		l.drop()
 		if kept && hungUp(err) && ctx.Err() == nil {

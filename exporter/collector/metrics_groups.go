@@ -38,9 +38,14 @@ func (s sink) groups(snap *snapshot) {
 }
 
 func (s sink) state(g group) {
-	states := []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}
-	if g.kind == kindConsumer {
+	var states []string
+	switch g.kind {
+	case "", kindClassic:
+		states = []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}
+	case kindConsumer:
 		states = []string{"Empty", "Assigning", "Reconciling", "Stable", "Dead"}
+	default:
+		states = []string{"Empty", "Stable", "Dead"}
 	}
 	if !slices.Contains(states, g.state) {
 		states = append(states, g.state) // one that Kafka got since

@@ -134,7 +134,7 @@ func TestItStartsWithoutKafkaAndRecovers(t *testing.T) {
 	md.AddBroker(addr, 1)
 	b.SetHandlerByMap(map[string]sarama.MockResponse{
 		"ApiVersionsRequest": sarama.NewMockApiVersionsResponse(t).SetApiKeys([]sarama.ApiVersionsResponseKey{
-			{ApiKey: 3, MaxVersion: 12}, {ApiKey: 16, MaxVersion: 5},
+			{ApiKey: 3, MaxVersion: 12}, {ApiKey: 16, MaxVersion: 5}, {ApiKey: 18, MaxVersion: 4},
 		}),
 		"MetadataRequest":   sarama.NewMockWrapper(md),
 		"ListGroupsRequest": sarama.NewMockWrapper(&sarama.ListGroupsResponse{Version: 5}),
