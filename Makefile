@@ -15,7 +15,7 @@ doctor: ## Say what this machine lacks, and how to get it
 	@./run.sh --check
 
 packages: builder
-	@$(BOX) check
+	@$(BOX) check --build
 	@missing=$$($(BOX) missing); if [[ -n $$missing ]]; then \
 	  if [[ $$EUID != 0 ]]; then echo "missing Debian packages: sudo apt-get install -y --no-install-recommends $${missing//$$'\n'/ }" >&2; exit 1; fi; \
 	  echo "installing Debian packages: $${missing//$$'\n'/ }"; \
@@ -32,9 +32,11 @@ build: packages ## Build programs, Kubernetes, Prometheus and images into .lab
 up: ## Bring the whole lab up (SANDBOX=embedded|existing; repeatable, interruptible)
 	@$(MAKE) --no-print-directory up-$(SANDBOX)
 
-.PHONY: up-embedded up-existing up-compose up-k3d
-up-embedded: build
+.PHONY: checked up-embedded up-existing up-compose up-k3d
+up-embedded: checked build
 	@$(BOX) up
+checked: builder
+	@$(BOX) check
 up-existing: builder
 	@$(BOX) up-existing
 up-compose up-k3d:

@@ -34,6 +34,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	checkout := app.Flag("checkout", "The clone of kafkalab whose .lab holds the state.").Default(wd).String()
 	up := app.Command("up", "Start what does not run, apply what has changed, wait until everything is ready.")
 	check := app.Command("check", "Say what would make a build or a start fail on this machine.")
+	buildOnly := check.Flag("build", "Only what a build needs.").Bool()
 	builds := app.Command("build", "Build programs, Kubernetes, Prometheus and images into .lab; what is up to date is kept.")
 	down := app.Command("down", "End and remove everything that up made.")
 	status := app.Command("status", "Show components and pods at a glance.")
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		switch command {
 		case check.FullCommand():
-			err = box.Check()
+			err = box.Check(!*buildOnly)
 		case up.FullCommand():
 			err = box.Up(ctx)
 		case down.FullCommand():

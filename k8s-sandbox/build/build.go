@@ -67,25 +67,25 @@ func (b Builder) All(ctx context.Context) error {
 	}
 	all := programs()
 	steps := progress.New(b.Out, len(all)+3)
-	both, ctx := errgroup.WithContext(ctx)
+	both, half := errgroup.WithContext(ctx)
 	both.Go(func() error {
 		for _, p := range all {
-			if err := steps.Do("build "+p.name, func(note func(string)) error { return b.compile(ctx, p, note) }); err != nil {
+			if err := steps.Do("build "+p.name, func(note func(string)) error { return b.compile(half, p, note) }); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	both.Go(func() error {
-		if err := steps.Do("fetch Kafka's distribution", func(note func(string)) error { return b.script(ctx, "kafka-dist", note) }); err != nil {
+		if err := steps.Do("fetch Kafka's distribution", func(note func(string)) error { return b.script(half, note, "kafka-dist") }); err != nil {
 			return err
 		}
-		return steps.Do("base image (Debian and a Java runtime)", func(note func(string)) error { return b.script(ctx, "base", note) })
+		return steps.Do("image of Kafka (Debian, a Java runtime, Kafka)", func(note func(string)) error { return b.script(half, note, "images", "kafka") })
 	})
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	return steps.Do("images", func(note func(string)) error { return b.script(ctx, "images", note) })
+	return steps.Do("other images", func(note func(string)) error { return b.script(ctx, note, "images") })
 }
 
 func (b Builder) log(name string) string { return filepath.Join(b.Checkout, ".lab", "build-log", name) }
@@ -125,10 +125,10 @@ func (b Builder) list(ctx context.Context, dir string, p program) (int, error) {
 }
 
 // script runs the image build, whose own lines become the progress.
-func (b Builder) script(ctx context.Context, target string, note func(string)) error {
-	cmd := exec.CommandContext(ctx, "bash", filepath.Join(b.Checkout, "k8s-sandbox", "image", "build.sh"), target)
+func (b Builder) script(ctx context.Context, note func(string), args ...string) error {
+	cmd := exec.CommandContext(ctx, "bash", append([]string{filepath.Join(b.Checkout, "k8s-sandbox", "image", "build.sh")}, args...)...)
 	cmd.Dir = b.Checkout
-	return b.follow(cmd, target, note)
+	return b.follow(cmd, strings.Join(args, "-"), note)
 }
 
 // follow runs a command, hands on its lines, keeps them in a log, and shows the last of them when it fails.

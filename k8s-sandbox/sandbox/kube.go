@@ -109,10 +109,8 @@ func checkSettings(getenv func(string) string) error {
 	if w := getenv("WORKLOAD"); w != "" && strings.ContainsAny(w, " \t\n/\\\"'") {
 		errs = append(errs, fmt.Errorf("WORKLOAD: want a workload's name (got %q)", w))
 	}
-	if v := getenv("SLO_P99"); v != "" {
-		if d, err := time.ParseDuration(v); err != nil || d <= 0 {
-			errs = append(errs, fmt.Errorf("SLO_P99: want a duration such as 250ms (got %q)", v))
-		}
+	if m := getenv("TUNER_MODE"); m != "" && m != "observe" && m != "recommend" && m != "auto" {
+		errs = append(errs, fmt.Errorf("TUNER_MODE: want observe, recommend or auto (got %q)", m))
 	}
 	return errors.Join(errs...)
 }
@@ -129,14 +127,15 @@ func (s *Sandbox) writeOverlay(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make overlay: %w", err)
 	}
-	tuner, err := os.ReadFile(filepath.Join(s.l.Checkout, "lab.yaml"))
+	tuner, err := os.ReadFile(s.setting("LAB_FILE", filepath.Join(s.l.Checkout, "lab.yaml")))
 	if err != nil {
 		return fmt.Errorf("read the tuner's file: %w", err)
 	}
-	demo, err := demoOf(tuner)
+	slo, err := sloOf(tuner)
 	if err != nil {
 		return err
 	}
+	tuner = withMode(tuner, s.conf.Getenv("TUNER_MODE"))
 	knobs, err := s.knobs(ctx)
 	if err != nil {
 		return err
@@ -148,7 +147,7 @@ func (s *Sandbox) writeOverlay(ctx context.Context) error {
 			"cpus": s.limits.CPUs, "memory": s.limits.Memory,
 			"heapOpts": knobs["KAFKA_HEAP_OPTS"], "networkThreads": knobs["KAFKA_NUM_NETWORK_THREADS"], "ioThreads": knobs["KAFKA_NUM_IO_THREADS"],
 			"kafkaAddress": fmt.Sprintf("127.0.0.1:%d", s.port("kafka")),
-			"workload":     s.setting("WORKLOAD", demo.workload), "sloP99": s.setting("SLO_P99", demo.slo),
+			"workload":     s.setting("WORKLOAD", defaultWorkload), "sloP99": slo,
 			"stateDir": s.l.Data(), "statusDir": s.l.Status,
 		},
 	}

@@ -148,9 +148,9 @@ const (
 	needMemory = 4 << 30
 )
 
-// Check finds everything that would make a build or a start fail, before anything is made. Debian packages are left out: as root the
-// build installs them.
-func (s *Sandbox) Check() error {
+// Check finds everything that would make a build, or with start a build and a start, fail, before anything is made. Debian packages are
+// left out: as root the build installs them.
+func (s *Sandbox) Check(start bool) error {
 	if err := s.checkSystem(); err != nil {
 		return err
 	}
@@ -163,6 +163,9 @@ func (s *Sandbox) Check() error {
 		if _, err := exec.LookPath(tool.program); err != nil {
 			errs = append(errs, fmt.Errorf("%s is missing, which %s needs: install %s", tool.program, tool.why, tool.pkg))
 		}
+	}
+	if start {
+		errs = append(errs, s.checkAddresses())
 	}
 	return errors.Join(append(errs, s.checkRoom())...)
 }
@@ -187,12 +190,16 @@ func (s *Sandbox) preflight() error {
 	if missing := Missing(); len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("missing Debian packages: apt-get install -y --no-install-recommends %s", strings.Join(missing, " ")))
 	}
-	return errors.Join(append(errs, s.checkRoom())...)
+	return errors.Join(append(errs, s.checkAddresses(), s.checkRoom())...)
 }
 
-// checkRoom looks at what the sandbox needs of the machine: addresses, disk, memory.
+func (s *Sandbox) checkAddresses() error {
+	return errors.Join(s.checkOwner(), s.checkPorts(), checkRange())
+}
+
+// checkRoom looks at disk and memory.
 func (s *Sandbox) checkRoom() error {
-	errs := []error{s.checkOwner(), s.checkPorts(), checkRange()}
+	var errs []error
 	if err := os.MkdirAll(s.l.Lab, 0o755); err != nil {
 		errs = append(errs, fmt.Errorf("make state directory: %w", err))
 	}

@@ -29,7 +29,7 @@ func TestLimitsAsked(t *testing.T) {
 
 func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 	_, err := sandbox.New(sandbox.Config{Checkout: t.TempDir(), Out: io.Discard, Getenv: env(map[string]string{
-		"SANDBOX_CPUS": "many", "SANDBOX_MEMORY": "100", "KAFKA_PORT": "-1", "SLO_P99": "fast", "WORKLOAD": "a b",
+		"SANDBOX_CPUS": "many", "SANDBOX_MEMORY": "100", "KAFKA_PORT": "-1", "TUNER_MODE": "fast", "WORKLOAD": "a b",
 	})})
 	if err == nil {
 		t.Fatal("no error")
@@ -38,7 +38,7 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 		`SANDBOX_CPUS: want a number of CPUs from 0.5 to 256 (got "many")`,
 		`SANDBOX_MEMORY: want an amount such as 4Gi or 2048Mi, at least 768Mi (got "100")`,
 		`KAFKA_PORT: want a port`,
-		`SLO_P99: want a duration such as 250ms (got "fast")`,
+		`TUNER_MODE: want observe, recommend or auto (got "fast")`,
 		`WORKLOAD: want a workload's name (got "a b")`,
 	} {
 		if !strings.Contains(err.Error(), want) {

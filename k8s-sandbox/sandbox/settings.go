@@ -3,29 +3,46 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"gopkg.in/yaml.v3"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// demo is what lab.yaml says of the load: the load generator holds the SLO that the tuner judges by, so it stands in one file.
-type demo struct{ workload, slo string }
+// defaultWorkload is the one whose de-tuned start costs the most that tuning can win back (bench/ has the figures).
+const defaultWorkload = "recompress"
 
-func demoOf(file []byte) (demo, error) {
+// sloOf reads the P99 limit out of the tuner's file: the load generator holds what the tuner judges by, so it stands in one place.
+func sloOf(file []byte) (string, error) {
 	var lab struct {
-		Workload string `yaml:"workload"`
-		SLO      struct {
-			P99 string `yaml:"p99"`
-		} `yaml:"slo"`
+		Objective struct {
+			SLO string `yaml:"slo"`
+		} `yaml:"objective"`
 	}
 	if err := yaml.Unmarshal(file, &lab); err != nil {
-		return demo{}, fmt.Errorf("read lab.yaml: %w", err)
+		return "", fmt.Errorf("read the tuner's file: %w", err)
 	}
-	if lab.Workload == "" || lab.SLO.P99 == "" {
-		return demo{}, fmt.Errorf("lab.yaml: workload and slo.p99 are required (got %q and %q)", lab.Workload, lab.SLO.P99)
+	if d, err := time.ParseDuration(lab.Objective.SLO); err != nil || d <= 0 {
+		return "", fmt.Errorf("the tuner's file: objective.slo: want a duration such as 250ms (got %q)", lab.Objective.SLO)
 	}
-	return demo{lab.Workload, lab.SLO.P99}, nil
+	return lab.Objective.SLO, nil
+}
+
+// withMode is the tuner's file with another mode, and otherwise to the letter: comments and order are for its reader.
+func withMode(file []byte, mode string) []byte {
+	if mode == "" {
+		return file
+	}
+	lines := strings.SplitAfter(string(file), "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, "mode:") {
+			lines[i] = "mode: " + mode + "\n"
+			return []byte(strings.Join(lines, ""))
+		}
+	}
+	return append([]byte("mode: "+mode+"\n"), file...)
 }
 
 // writeTokenKubeconfig replaces the file whole; only its owner may read it.

@@ -1,0 +1,200 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+)
+
+const (
+	keptTopic  = "e2e-kept"
+	keptGroup  = "e2e-kept"
+	keptCount  = 1000
+	keptCommit = 417
+)
+
+func kafkaClient(t *testing.T) sarama.Client {
+	t.Helper()
+	conf := kafka.Client{Brokers: []string{kafkaAddr}, ID: "e2e"}.Config()
+	conf.Producer.RequiredAcks, conf.Producer.Return.Successes = sarama.WaitForAll, true
+	conf.Consumer.Offsets.AutoCommit.Enable = false
+	var client sarama.Client
+	eventually(t, time.Minute, "Kafka answers on the machine's loopback", func() (err error) {
+		client, err = sarama.NewClient([]string{kafkaAddr}, conf)
+		return err
+	})
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// knobsTakeEffect patches each variable as a user would and looks at what the broker and its JVM really do then.
+func knobsTakeEffect(t *testing.T, l *lab) {
+	keep(t)
+	for _, k := range []struct {
+		env, value string
+		effect     func(t *testing.T, l *lab) (float64, error)
+		want       float64
+	}{
+		{"KAFKA_NUM_NETWORK_THREADS", "3", brokerConfig("num.network.threads"), 3},
+		{"KAFKA_NUM_IO_THREADS", "5", brokerConfig("num.io.threads"), 5},
+		{"KAFKA_HEAP_OPTS", "-Xms512m -Xmx512m", jvmHeap("jvm_memory_max_bytes"), 512 << 20},
+		{"KAFKA_HEAP_OPTS", "-Xms300m -Xmx400m", jvmHeap("jvm_memory_init_bytes"), 300 << 20},
+		// Back to the start of the demo.
+		{"KAFKA_HEAP_OPTS", "-Xms256m -Xmx256m", jvmHeap("jvm_memory_max_bytes"), 256 << 20},
+		{"KAFKA_NUM_NETWORK_THREADS", "1", brokerConfig("num.network.threads"), 1},
+		{"KAFKA_NUM_IO_THREADS", "2", brokerConfig("num.io.threads"), 2},
+	} {
+		t.Run(k.env+"="+k.value, func(t *testing.T) {
+			if got, err := k.effect(t, l); err != nil || got == k.want {
+				t.Fatalf("before the patch: %v %v, so the patch could prove nothing", got, err)
+			}
+			patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":%q,"value":%q}]}]}}}}`, k.env, k.value)
+			l.admin(t, "patch", "statefulset", "kafka", "-n", "kafka", "-p", patch)
+			l.admin(t, "rollout", "status", "statefulset/kafka", "-n", "kafka", "--timeout=120s")
+			eventually(t, time.Minute, "effect", func() error {
+				got, err := k.effect(t, l)
+				if err == nil && got != k.want {
+					return fmt.Errorf("got %v, want %v", got, k.want)
+				}
+				return err
+			})
+			mustBeKept(t)
+		})
+	}
+}
+
+func brokerConfig(name string) func(*testing.T, *lab) (float64, error) {
+	return func(t *testing.T, _ *lab) (float64, error) {
+		admin, err := sarama.NewClusterAdminFromClient(kafkaClient(t))
+		if err != nil {
+			return 0, err
+		}
+		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: "1", ConfigNames: []string{name}})
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			if e.Name == name {
+				return strconv.ParseFloat(e.Value, 64)
+			}
+		}
+		return 0, fmt.Errorf("the broker does not know %s", name)
+	}
+}
+
+// jvmHeap asks the broker's own metrics, straight from the pod: Prometheus might still answer from before the restart.
+func jvmHeap(metric string) func(*testing.T, *lab) (float64, error) {
+	return func(_ *testing.T, l *lab) (float64, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		pod, err := l.kube.CoreV1().Pods("kafka").Get(ctx, "kafka-0", metav1.GetOptions{})
+		if err != nil {
+			return 0, err
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":9404/metrics", nil)
+		if err != nil {
+			return 0, err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		for s := bufio.NewScanner(resp.Body); s.Scan(); {
+			if rest, ok := strings.CutPrefix(s.Text(), metric+`{area="heap"`); ok {
+				return strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+			}
+		}
+		return 0, fmt.Errorf("no %s in the broker's metrics", metric)
+	}
+}
+
+// keep writes records and commits an offset that every later patch must leave alone.
+func keep(t *testing.T) {
+	client := kafkaClient(t)
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.CreateTopic(keptTopic, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false); err != nil {
+		t.Fatal(err)
+	}
+	producer, err := sarama.NewSyncProducerFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch []*sarama.ProducerMessage
+	for i := range keptCount {
+		batch = append(batch, &sarama.ProducerMessage{Topic: keptTopic, Value: sarama.StringEncoder(strconv.Itoa(i))})
+	}
+	if err := producer.SendMessages(batch); err != nil {
+		t.Fatal(err)
+	}
+	offsets, err := sarama.NewOffsetManagerFromClient(keptGroup, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	partition, err := offsets.ManagePartition(keptTopic, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	partition.MarkOffset(keptCommit, "e2e")
+	offsets.Commit()
+	if err := partition.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustBeKept(t)
+}
+
+// mustBeKept reads every record and the committed offset.
+func mustBeKept(t *testing.T) {
+	t.Helper()
+	client := kafkaClient(t)
+	admin, err := sarama.NewClusterAdminFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 30*time.Second, "committed offset", func() error {
+		got, err := admin.ListConsumerGroupOffsets(keptGroup, map[string][]int32{keptTopic: {0}})
+		if err != nil {
+			return err
+		}
+		if b := got.GetBlock(keptTopic, 0); b == nil || b.Offset != keptCommit || b.Metadata != "e2e" {
+			return fmt.Errorf("committed offset: %+v, want %d", b, keptCommit)
+		}
+		return nil
+	})
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
+	partition, err := consumer.ConsumePartition(keptTopic, 0, sarama.OffsetOldest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer partition.Close()
+	deadline := time.After(30 * time.Second)
+	for i := range keptCount {
+		select {
+		case m := <-partition.Messages():
+			if m.Offset != int64(i) || string(m.Value) != strconv.Itoa(i) {
+				t.Fatalf("record %d: got offset %d, value %q", i, m.Offset, m.Value)
+			}
+		case <-deadline:
+			t.Fatalf("record %d did not come within 30 s", i)
+		}
+	}
+}
