@@ -85,7 +85,6 @@ type SLO struct {
 func defaults() Workload {
 	return Workload{
 		Topic:    Topic{Partitions: 6, Replication: 1},
-		Payload:  payload.Config{Distribution: payload.Fixed, Bytes: 1024, Compressible: 0.5, Seed: 1},
 		Producer: Producer{Clients: 2, Acks: "all", Codec: "none", Sticky: 1, InFlight: 4096, GiveUp: 30 * time.Second},
 		Consumer: Consumer{Clients: 1, Group: "lab", FetchMin: 1, FetchMax: 1 << 20, MaxWait: 100 * time.Millisecond},
 		SLO:      SLO{P99: 200 * time.Millisecond, Start: 50, Min: 10, Max: 1e6},
@@ -148,6 +147,13 @@ func Parse(text []byte) (Workload, error) {
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return Workload{}, errors.New("the file holds more than one YAML document: one workload per file")
+	}
+	// Which of the payload's fields have a meaning depends on its distribution, so there is a default for the whole of it only.
+	if w.Payload == (payload.Config{}) {
+		w.Payload = payload.Config{Bytes: 1024, Compressible: 0.5, Seed: 1}
+	}
+	if w.Payload.Distribution == "" {
+		w.Payload.Distribution = payload.Fixed
 	}
 	if err := w.Validate(); err != nil {
 		return Workload{}, err
