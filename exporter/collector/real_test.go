@@ -50,7 +50,8 @@ func (c *client) produce(topic string, partition int32, n int) {
 	c.t.Helper()
 	p, err := sarama.NewSyncProducerFromClient(c.kafka)
 	if err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err) // also called from other goroutines than the test's
+		return
 	}
 	defer p.Close()
 	messages := make([]*sarama.ProducerMessage, n)
@@ -58,7 +59,8 @@ func (c *client) produce(topic string, partition int32, n int) {
 		messages[i] = &sarama.ProducerMessage{Topic: topic, Partition: partition, Value: sarama.StringEncoder("x")}
 	}
 	if err := p.SendMessages(messages); err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err)
+		return
 	}
 }
 
@@ -66,16 +68,18 @@ func (c *client) commit(group, topic string, partition int32, offset int64) {
 	c.t.Helper()
 	coordinator, err := c.kafka.Coordinator(group)
 	if err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err)
+		return
 	}
 	ask := &sarama.OffsetCommitRequest{Version: 7, ConsumerGroup: group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined}
 	ask.AddBlockWithLeaderEpoch(topic, partition, offset, -1, 0, "")
 	answer, err := coordinator.CommitOffset(ask)
 	if err != nil {
-		c.t.Fatal(err)
+		c.t.Error(err)
+		return
 	}
 	if code := answer.Errors[topic][partition]; code != sarama.ErrNoError {
-		c.t.Fatalf("commit %s %s/%d: %v", group, topic, partition, code)
+		c.t.Errorf("commit %s %s/%d: %v", group, topic, partition, code)
 	}
 }
 
