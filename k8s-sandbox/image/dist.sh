@@ -13,7 +13,7 @@ dist_stamp() {
 fetch_jars() {
   local log="$1.log"
   need mvn maven java openjdk-17-jdk-headless
-  if ! mvn -B -C -ntp -f "$here/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$1" >"$log" 2>&1; then
+  if ! run "$log" mvn -B -C -ntp -f "$here/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$1"; then
     grep -E '^\[(ERROR|WARNING)\]' "$log" | head -20 >&2 || tail -20 "$log" >&2
     rm -f "$log"
     die "maven could not fetch Kafka's jars (see above)"
@@ -36,6 +36,7 @@ dist_whole() {
   [[ -f $lab/kafka/.stamp && $(<"$lab/kafka/.stamp") == "$(dist_stamp)" ]] || return 1
   local all rc=0
   all=$(mktemp -d "$lab/.check.XXXXXX")
+  scratch+=("$all")
   ln -s "$lab"/kafka/libs/*.jar "$lab"/kafka/agent/*-[0-9]*.jar "$all/" || rc=1
   check_jars "$all" >/dev/null || rc=1
   rm -rf -- "$all"
@@ -52,8 +53,7 @@ kafka_dist() {
   say "Kafka's distribution: fetching it from Maven Central"
   rm -rf -- "$lab"/kafka.new.* "$lab"/kafka.old.* "$lab"/.check.*
   new=$(mktemp -d "$lab/kafka.new.XXXXXX")
-  # shellcheck disable=SC2064 # the folder's name as it is now
-  trap "rm -rf -- '$new' '$new'.log" EXIT
+  scratch+=("$new" "$new.log")
   chmod 755 "$new"
   mkdir "$new/libs" "$new/agent" "$new/config" "$new/bin"
   fetch_jars "$new/libs"
@@ -65,15 +65,13 @@ kafka_dist() {
   chmod -R u=rwX,go=rX "$new"
   dist_stamp >"$new/.stamp"
   place "$new" "$lab/kafka"
-  trap - EXIT
   say "Kafka's distribution: $(find "$lab/kafka/libs" -name '*.jar' | wc -l) jars checked, $(du -sh "$lab/kafka" | cut -f1), $(seconds_since "$start")"
 }
 
 checksums() {
   local new
   new=$(mktemp -d "$lab/kafka.new.XXXXXX")
-  # shellcheck disable=SC2064 # the folder's name as it is now
-  trap "rm -rf -- '$new' '$new'.log" EXIT
+  scratch+=("$new" "$new.log")
   fetch_jars "$new"
   (cd "$new" && sha256sum -- *.jar) >"$here/checksums.sha256.new"
   mv "$here/checksums.sha256.new" "$here/checksums.sha256"

@@ -71,7 +71,7 @@ image_whole() {
 # prepare clears what an unfinished run left. The storage is marked as in use; who finds the mark knows that its user did not finish.
 prepare() {
   store=$lab/buildah
-  run_root=/run/kafkalab/buildah-$(sha256sum <<<"$lab" | cut -c1-8)
+  run_root=/run/kafkalab-buildah-$(sha256sum <<<"$lab" | cut -c1-8)
   if [[ -e $store/.in-use ]]; then
     say "an earlier build was interrupted: clearing its storage"
     rm -rf -- "$store"
@@ -79,11 +79,10 @@ prepare() {
   rm -rf -- "$run_root" "$lab"/base.new.* "$out"/*.part
   mkdir -p "$store/tmp" "$run_root" "$out"
   touch "$store/.in-use"
-  trap 'rm -rf -- "$run_root" "$lab"/base.new.* "$out"/*.part; rmdir --ignore-fail-on-non-empty /run/kafkalab 2>/dev/null || true' EXIT
+  scratch+=("$run_root" "$store/tmp")
 }
 
 finish() {
-  rm -rf -- "$store/tmp"
   rm -f "$store/.in-use"
 }
 
@@ -95,8 +94,7 @@ contained() {
     shift
     set -- buildah --root "$store/storage" --runroot "$run_root" --storage-driver overlay "$@"
   fi
-  TMPDIR=$store/tmp SOURCE_DATE_EPOCH=86400 setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc \
-    "$@" >>"$log" 2>&1 </dev/null
+  run "$log" env "TMPDIR=$store/tmp" SOURCE_DATE_EPOCH=86400 unshare --mount --pid --fork --kill-child --mount-proc "$@"
 }
 
 # fail LOG WHAT: the end of the log, then one line that says what went wrong.
@@ -135,6 +133,7 @@ make_base() {
   local new log=$out/base.log
   : >"$log"
   new=$(mktemp -d "$lab/base.new.XXXXXX")
+  scratch+=("$new" "$lab/base.new.tar")
   chmod 755 "$new"
   # shellcheck disable=SC2086 # no mirror: debootstrap's own
   contained "$log" debootstrap --variant=minbase "$suite" "$new" ${DEBIAN_MIRROR:-} || fail "$log" "debootstrap could not make the base system"

@@ -4,6 +4,39 @@
 say() { echo "$*"; }
 die() { echo "build.sh: $*" >&2; exit 1; }
 
+scratch=() # files and folders that go when we end
+child=     # what run waits for
+
+# cleanup ends what still runs, its children first: when a namespace's first process has been reaped, all of the others have been too.
+cleanup() {
+  local rc=$?
+  trap - EXIT INT TERM
+  if [[ -n $child ]]; then
+    local kids=()
+    read -ra kids <"/proc/$child/task/$child/children" || true
+    kill -KILL "${kids[@]:-$child}" || true
+    wait "$child" || true
+    kill -KILL "$child" || true
+  fi 2>/dev/null
+  ((${#scratch[@]} == 0)) || rm -rf -- "${scratch[@]}"
+  exit "$rc"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# run LOG COMMAND...: in the background, so that a signal to us is heard at once and not when the command is through. If we are killed, the
+# command is too.
+run() {
+  local log=$1 rc=0
+  shift
+  setpriv --pdeathsig KILL -- "$@" >>"$log" 2>&1 </dev/null &
+  child=$!
+  wait "$child" || rc=$?
+  child=
+  return "$rc"
+}
+
 # need COMMAND PACKAGE...: names everything that is missing at once, with the command that installs it.
 need() {
   local missing=() packages=()
