@@ -115,10 +115,7 @@ func (p *parts) listen(s settings) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("tuner"), status.NewCollector(p.board))
-	routes := p.page.Routes()
-	routes["/"] = routes["GET /{$}"] // the page takes the landing page's place
-	delete(routes, "GET /{$}")
-	p.server, err = web.New(web.Config{Name: "tuner", Listen: s.listen, Registry: registry, Logger: p.log, Routes: routes})
+	p.server, err = web.New(web.Config{Name: "tuner", Listen: s.listen, Registry: registry, Logger: p.log, Routes: p.page.Routes()})
 	return err
 }
 

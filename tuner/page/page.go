@@ -58,10 +58,10 @@ func (p *Page) Remember(s status.Snapshot) {
 	}
 }
 
-// Routes are the page and the API, for internal/web.
+// Routes are the page and the API, for internal/web; "/" takes its landing page's place.
 func (p *Page) Routes() map[string]http.Handler {
 	return map[string]http.Handler{
-		"GET /{$}":           http.HandlerFunc(p.html),
+		"/":                  http.HandlerFunc(p.html),
 		"GET /api/v1/status": http.HandlerFunc(p.json),
 	}
 }
@@ -91,7 +91,11 @@ type view struct {
 	Phases    []ledger.Phase
 }
 
-func (p *Page) html(w http.ResponseWriter, _ *http.Request) {
+func (p *Page) html(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path != "/" {
+		http.NotFound(w, req)
+		return
+	}
 	s := p.board.Snapshot()
 	v := view{Snapshot: s, W: width, H: height, InSLO: s.Live.P99 != nil && *s.Live.P99 <= s.SLO, Phases: ledger.Phases()}
 	for i := len(s.Trials) - 1; i >= 0; i-- {

@@ -1,0 +1,59 @@
+package trial_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestKilledAnywhere runs a whole study for every record that is written and for every patch, dies there, starts again, and compares.
+func TestKilledAnywhere(t *testing.T) {
+	var want []string
+	var patches []string
+	records, sets, events := 0, 0, 0
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		run(t, f, w, j, isDone)
+		agree(t, w, j)
+		want, patches, records, sets, events = story(j.records), w.patches, len(j.records), w.sets, len(w.events)
+	})
+	t.Logf("%d records, %d patches: %q", records, sets, want)
+	if len(want) < 4 || !slices.ContainsFunc(want, func(s string) bool { return s == "2 io 2→4 kept " }) {
+		t.Fatalf("want a study with several trials in which more I/O threads are kept (got %q)", want)
+	}
+	check := func(name string, die func(*world, *journal)) {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				w, j := newWorld(f.Space()), &journal{}
+				die(w, j)
+				died, _ := run(t, f, w, j, isDone)
+				if !died {
+					t.Fatal("it was meant to be killed")
+				}
+				j.dieAt, w.killSet = 0, 0
+				run(t, f, w, j, isDone)
+				agree(t, w, j)
+				if diff := cmp.Diff(want, story(j.records)); diff != "" {
+					t.Errorf("another story than without the kill (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(patches, w.patches); diff != "" {
+					t.Errorf("other patches than without the kill (-want +got):\n%s", diff)
+				}
+				if len(w.events) != events {
+					t.Errorf("want %d events (got %d)", events, len(w.events))
+				}
+			})
+		})
+	}
+	for n := 1; n <= records; n++ {
+		check(fmt.Sprintf("before record %d", n), func(_ *world, j *journal) { j.dieAt = n })
+		check(fmt.Sprintf("after record %d", n), func(_ *world, j *journal) { j.dieAt, j.after = n, true })
+	}
+	for n := 1; n <= sets; n++ {
+		check(fmt.Sprintf("after patch %d arrived", n), func(w *world, j *journal) { w.killSet = n })
+	}
+}

@@ -1,0 +1,335 @@
+package trial_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/observe"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// TestOutcomes runs whole studies in worlds with one thing wrong and looks at how the first trial of I/O threads (2 → 4) ended.
+func TestOutcomes(t *testing.T) {
+	four := func(p space.Point) bool { return p["io"] == 4 }
+	fails := func(class apply.Class) func(*world) {
+		return func(w *world) {
+			w.broken = func(p space.Point) *apply.RolloutError {
+				if four(p) {
+					return &apply.RolloutError{Class: class, Detail: "seen in the test"}
+				}
+				return nil
+			}
+		}
+	}
+	// In these worlds only windows measured while io is 4 are bad.
+	badly := func(err error) func(*world) {
+		return func(w *world) {
+			w.bad = func(time.Time) error {
+				if w.env["IO"] == "4" {
+					return err
+				}
+				return nil
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		world   func(*world)
+		outcome ledger.Outcome
+		failure string
+		reason  string
+	}{
+		"a gain is kept":                           {func(*world) {}, ledger.OutcomeKept, "", "goodput"},
+		"no gain is taken back":                    {func(w *world) { w.goodput = func(space.Point) float64 { return 1000 } }, ledger.OutcomeReverted, "", "within the noise"},
+		"a gain below the margin is taken back":    {func(w *world) { w.goodput = func(p space.Point) float64 { return 1000 + 3.5*float64(p["io"]) } }, ledger.OutcomeReverted, "", ""},
+		"a loss is taken back":                     {func(w *world) { w.goodput = func(p space.Point) float64 { return 1000 - 100*float64(p["io"]) } }, ledger.OutcomeReverted, "", "goodput"},
+		"a gain that breaks the SLO is taken back": {func(w *world) { w.p99 = func(p space.Point) float64 { return 0.1 * float64(p["io"]) } }, ledger.OutcomeReverted, "", "breaks the SLO"},
+		"a crash loop is taken back":               {fails(apply.CrashLoop), ledger.OutcomeReverted, "crash-loop", "seen in the test"},
+		"an OOM kill is taken back":                {fails(apply.OutOfMemory), ledger.OutcomeReverted, "out-of-memory", "seen in the test"},
+		"a rollout without end is taken back":      {fails(apply.Deadline), ledger.OutcomeReverted, "deadline", "seen in the test"},
+		"an image that is missing proves nothing":  {fails(apply.Image), ledger.OutcomeInconclusive, "image", "seen in the test"},
+		"a full node proves nothing":               {fails(apply.Unschedulable), ledger.OutcomeInconclusive, "unschedulable", "seen in the test"},
+		"an API server away proves nothing":        {fails(apply.API), ledger.OutcomeInconclusive, "api", "seen in the test"},
+		"a variable without effect is taken back":  {func(w *world) { w.ignores = "io" }, ledger.OutcomeReverted, "read-back", "no effect"},
+		"NaN proves nothing":                       {badly(&observe.Bad{Cause: "nan", Figure: "p99", Why: "NaN"}), ledger.OutcomeInconclusive, "nan", "p99: nan"},
+		"no data proves nothing":                   {badly(&observe.Bad{Cause: "no-data", Figure: "goodput", Why: "empty"}), ledger.OutcomeInconclusive, "no-data", "goodput: no-data"},
+		"a 5xx proves nothing":                     {badly(&observe.Bad{Cause: "server-error", Figure: "p99", Why: "503"}), ledger.OutcomeInconclusive, "server-error", "p99: server-error"},
+		"a breached guard of kind worse decides":   {badly(&observe.Bad{Cause: "guard:lost", Figure: "guard lost", Why: "3", Blames: true}), ledger.OutcomeReverted, "guard:lost", "guard lost"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				w, j := newWorld(f.Space()), &journal{}
+				c.world(w)
+				run(t, f, w, j, isDone)
+				agree(t, w, j)
+				trials := study.Fold(j.records).Trials
+				i := slices.IndexFunc(trials, func(tr study.Trial) bool { return tr.Change.Knob == "io" && tr.Change.New == 4 })
+				if i < 0 {
+					t.Fatalf("io 4 was never tried: %q", story(j.records))
+				}
+				tr := trials[i]
+				if tr.Outcome != c.outcome || tr.Failure != c.failure || !strings.Contains(tr.Reason, c.reason) {
+					t.Errorf("want %s %q with %q in the reason (got %s %q: %s)", c.outcome, c.failure, c.reason, tr.Outcome, tr.Failure, tr.Reason)
+				}
+				kept := c.outcome == ledger.OutcomeKept
+				if got := w.point()["io"]; kept != (got > 2) && c.reason != "goodput" && c.failure == "" {
+					t.Errorf("kept is %v, io is %d", kept, got)
+				}
+				tries := len(slices.Collect(func(yield func(study.Trial) bool) {
+					for _, tr := range trials {
+						if tr.Candidate.Key() == trials[i].Candidate.Key() && !yield(tr) {
+							return
+						}
+					}
+				}))
+				if want := map[bool]int{true: 2, false: 1}[c.outcome == ledger.OutcomeInconclusive]; tries != want {
+					t.Errorf("want the configuration tried %d times (got %d)", want, tries)
+				}
+			})
+		})
+	}
+}
+
+func TestOneBadWindowIsReplaced(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		bad := 0
+		w.bad = func(time.Time) error {
+			if w.env["IO"] == "4" && bad < f.Windows.Extra {
+				bad++
+				return &observe.Bad{Cause: "timeout", Figure: "p99", Why: "slow"}
+			}
+			return nil
+		}
+		run(t, f, w, j, isDone)
+		if !slices.Contains(story(j.records), "2 io 2→4 kept ") {
+			t.Errorf("want io 4 kept in spite of %d bad windows (got %q)", bad, story(j.records))
+		}
+	})
+}
+
+func TestSomebodyElse(t *testing.T) {
+	at := func(phase ledger.Phase, j *journal, act func(w *world)) func(*world) {
+		done := false
+		return func(w *world) {
+			tr := study.Fold(j.records).Running()
+			if done || tr == nil || tr.Phase != phase || tr.Change.Knob != "io" {
+				return
+			}
+			done = true
+			act(w)
+		}
+	}
+	write := func(variable, value string) func(*world) {
+		return func(w *world) {
+			w.env[variable] = value
+			w.authors[variable] = apply.Author{Manager: "kubectl-patch", Time: time.Now()}
+		}
+	}
+	for name, c := range map[string]struct {
+		act  func(w *world)
+		want string // the configuration right after the trial was given up
+	}{
+		"writes the knob under trial":       {write("IO", "1"), "heap=256 io=1"},
+		"writes another knob":               {write("HEAP", "-Xms512m -Xmx512m"), "heap=512 io=2"},
+		"changes something else":            {func(w *world) { w.rest, w.newest = "other", apply.Author{Manager: "kubectl-rollout"} }, "heap=256 io=2"},
+		"writes something of no known form": {write("IO", "many"), ""},
+	} {
+		for _, phase := range []ledger.Phase{ledger.Preflight, ledger.Verifying, ledger.Settling, ledger.Warming, ledger.Measuring} {
+			t.Run(name+" while "+string(phase), func(t *testing.T) {
+				in(t, func(t *testing.T) {
+					f := testFile(t)
+					w, j := newWorld(f.Space()), &journal{}
+					w.onLook = at(phase, j, c.act)
+					end := func(s status.Snapshot) bool {
+						return isDone(s) || s.State == status.Holding && strings.Contains(s.Reason, "many")
+					}
+					run(t, f, w, j, end)
+					s := study.Fold(j.records)
+					i := slices.IndexFunc(s.Trials, func(tr study.Trial) bool { return tr.Outcome == ledger.OutcomeDiscarded })
+					if i < 0 {
+						t.Fatalf("want a discarded trial (got %q)", story(j.records))
+					}
+					if got := s.Trials[i]; !strings.HasPrefix(got.Author, "kubectl-") || !strings.Contains(got.Reason, got.Author) {
+						t.Errorf("want the author named (got author %q, reason %q)", got.Author, got.Reason)
+					}
+					if c.want == "" {
+						if w.env["IO"] != "many" {
+							t.Errorf("somebody else's value was overwritten with %q", w.env["IO"])
+						}
+						return
+					}
+					n := slices.IndexFunc(j.records, func(r ledger.Record) bool { return r.Kind == ledger.Outside })
+					if n < 0 {
+						// The change was taken together with the trial's own end: the knob went back to what the incumbent was.
+						t.Fatalf("want the change recorded")
+					}
+					if r := j.records[n]; r.Point.Key() != c.want || !strings.HasPrefix(r.Author, "kubectl-") {
+						t.Errorf("want %s by kubectl recorded (got %s by %s)", c.want, r.Point.Key(), r.Author)
+					}
+					agree(t, w, j)
+				})
+			})
+		}
+	}
+}
+
+func TestSomebodyElseWhileNothingRuns(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		f.Mode = config.Observe
+		w, j := newWorld(f.Space()), &journal{}
+		run(t, f, w, j, func(s status.Snapshot) bool { return s.State == status.Observing })
+		w.env["IO"], w.authors["IO"] = "8", apply.Author{Manager: "agent", Time: time.Now()}
+		_, s := run(t, f, w, j, func(s status.Snapshot) bool { return len(s.Changes) > 0 })
+		c := s.Changes[0]
+		if c.Author != "agent" || c.Old != "2" || c.New != "8" || c.Outcome != study.OutsideDone || *s.Knobs[1].Desired != 8 {
+			t.Errorf("want the change attributed and taken over (got %+v, knobs %+v)", c, s.Knobs)
+		}
+		if len(w.patches) > 0 {
+			t.Errorf("mode observe wrote %q", w.patches)
+		}
+	})
+}
+
+func TestModes(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		f.Mode = config.Recommend
+		w, j := newWorld(f.Space()), &journal{}
+		_, s := run(t, f, w, j, func(s status.Snapshot) bool { return s.Next != nil })
+		if s.Next.Env != "HEAP" || s.Next.New != "-Xms512m -Xmx512m" {
+			t.Errorf("want the next step of the heap recommended (got %+v)", s.Next)
+		}
+		if len(w.patches) > 0 || len(w.events) > 0 {
+			t.Errorf("mode recommend acted: %q, %v", w.patches, w.events)
+		}
+	})
+}
+
+func TestTakingBackOutlastsAnOutage(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		w.goodput = func(space.Point) float64 { return 1000 }
+		var until time.Time
+		w.down = func() error {
+			tr := study.Fold(j.records).Running()
+			if tr != nil && tr.Phase == ledger.Judged && until.IsZero() {
+				until = time.Now().Add(10 * time.Minute)
+			}
+			if time.Now().Before(until) {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		held := false
+		run(t, f, w, j, func(s status.Snapshot) bool {
+			held = held || s.State == status.Holding && strings.Contains(s.Reason, "take back trial 1: connection refused")
+			return isDone(s)
+		})
+		agree(t, w, j)
+		if !held {
+			t.Error("want the state holding with its reason shown")
+		}
+	})
+}
+
+func TestBudgets(t *testing.T) {
+	for name, c := range map[string]struct {
+		set    func(*config.File)
+		trials int
+		reason string
+	}{
+		"trials":   {func(f *config.File) { f.Budgets.Trials = 2 }, 2, "2 trials is spent"},
+		"restarts": {func(f *config.File) { f.Budgets.Restarts = 4 }, 2, "4 restarts is spent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				c.set(&f)
+				w, j := newWorld(f.Space()), &journal{}
+				_, s := run(t, f, w, j, isDone)
+				if len(s.Trials) != c.trials || !strings.Contains(s.Reason, c.reason) {
+					t.Errorf("want %d trials and %q (got %d, %q)", c.trials, c.reason, len(s.Trials), s.Reason)
+				}
+			})
+		})
+	}
+}
+
+func TestAnOldIncumbentIsMeasuredAgain(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		run(t, f, w, j, isDone)
+		last, limit := time.Time{}, f.Windows.MaxAge
+		for _, r := range j.records {
+			switch {
+			case r.Kind == ledger.Measured || r.Phase == ledger.Kept:
+				last = r.Time
+			case r.Phase == ledger.Proposed && r.Time.Sub(last) > limit:
+				t.Errorf("trial %d began %s after the incumbent was measured, the limit is %s", r.Trial, r.Time.Sub(last), limit)
+			}
+		}
+	})
+}
+
+func TestEventsSayWhatHappened(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		run(t, f, w, j, isDone)
+		want := map[string]string{"TuningAttempted": "IO 2 → 4", "TuningKept": "IO 2 → 4: kept, effect +1", "TuningReverted": "HEAP -Xms256m -Xmx256m → -Xms512m -Xmx512m: reverted"}
+		for reason, text := range want {
+			if !slices.ContainsFunc(values(w.events), func(e apply.Event) bool { return e.Reason == reason && strings.Contains(e.Message, text) }) {
+				t.Errorf("want a %s with %q (got %+v)", reason, text, w.events)
+			}
+		}
+	})
+}
+
+func values(m map[string]apply.Event) []apply.Event {
+	var out []apply.Event
+	for _, e := range m {
+		out = append(out, e)
+	}
+	return out
+}
+
+func TestEndsSoonInEveryPhase(t *testing.T) {
+	for _, phase := range ledger.Phases() {
+		t.Run(string(phase), func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				w, j := newWorld(f.Space()), &journal{}
+				ctx, cancel := context.WithCancel(t.Context())
+				w.kill = cancel
+				runner, board := newRunner(t, f, w, j)
+				done := make(chan error, 1)
+				go func() { done <- runner.Run(ctx) }()
+				for !slices.ContainsFunc(board.Snapshot().Trials, func(tr status.Trial) bool { return tr.Phase == string(phase) || tr.Ended != nil }) {
+					time.Sleep(100 * time.Millisecond)
+				}
+				start := time.Now()
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(start); took > time.Second {
+					t.Errorf("took %s to end", took)
+				}
+			})
+		})
+	}
+}
