@@ -235,6 +235,9 @@ func (e *Engine) Outstanding() uint64 {
 	return due + max(sent, e.verify.Seen()) - min(sent, e.verify.Seen())
 }
 
+// Faults are the records that were lost, duplicated, reordered or corrupted so far.
+func (e *Engine) Faults() verify.Counts { return e.verify.Counts() }
+
 // phase is the label of a record by the time it was intended for: a slow record stays in the phase it belongs to.
 func (e *Engine) phase(wall int64) phase {
 	if time.Duration(wall-e.clock.base.UnixNano()) < e.warmEnd() {

@@ -1,0 +1,237 @@
+package drive_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+	"github.com/kafkalab/kafkalab/internal/kafkatest"
+	"github.com/kafkalab/kafkalab/loadgen/drive"
+	"github.com/kafkalab/kafkalab/loadgen/slo"
+	"github.com/kafkalab/kafkalab/loadgen/workload"
+)
+
+// syncBuffer takes log lines from several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// against drives a real broker until during returns, and ends in the order of the program.
+func against(t *testing.T, b *kafkatest.Broker, w workload.Workload, rate float64, run uint64, step func(slo.Observation) float64, during func(*drive.Engine)) *drive.Engine {
+	t.Helper()
+	log := &syncBuffer{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	k := drive.Kafka{Client: kafka.Client{Brokers: []string{b.Addr}}, Topic: "lab", Workload: w, Logger: logger}
+	partitions, err := k.EnsureTopic(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: partitions, Rate: rate, Run: run, Catchup: w.Producer.GiveUp, Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consuming, stopConsuming := context.WithCancel(t.Context())
+	sending, stopSending := context.WithCancel(t.Context())
+	defer stopConsuming()
+	defer stopSending()
+	var group sync.WaitGroup
+	joined := make(chan struct{}, 100)
+	group.Go(func() {
+		if err := k.Consume(consuming, 0, e.Arrived, func() { joined <- struct{}{} }); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	})
+	select {
+	case <-joined:
+	case <-time.After(time.Minute):
+		t.Fatal("the consumer did not join its group within a minute")
+	}
+	group.Go(func() {
+		if err := e.Watch(consuming, step); err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(sending, k, 30*time.Second) }()
+	during(e)
+	stopSending()
+	if err := <-ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	e.Settle(t.Context(), 30*time.Second)
+	stopConsuming()
+	group.Wait()
+	return e
+}
+
+// until polls a condition.
+func until(t *testing.T, what string, within time.Duration, is func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for !is() {
+		if time.Since(began) > within {
+			t.Fatalf("%s: not within %v", what, within)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+const restartable = `
+name: restartable
+payload: {bytes: 500, compressibility: 0.5}
+warmup: 1s
+topic: {partitions: 4}
+producer: {clients: 2, acks: all, in_flight: 2000}
+`
+
+// A patch of the lab costs a restart of the broker: nothing may be lost by it, and the load must be back within seconds.
+func TestABrokerRestartLosesNothing(t *testing.T) {
+	b := kafkatest.Start(t)
+	w := mustWorkload(t, restartable)
+	var back time.Duration
+	e := against(t, b, w, 500, 1, nil, func(e *drive.Engine) {
+		until(t, "1000 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 1000 })
+		b.Restart(t)
+		before := e.Totals()
+		back = until(t, "acknowledged again", time.Minute, func() bool { return e.Totals().Acked > before.Acked+100 })
+		until(t, "ready", time.Minute, func() bool { return e.Ready() == nil && e.Outstanding() < 100 })
+	})
+	t.Logf("acknowledging again %v after the broker was back", back.Round(time.Millisecond))
+	total := e.Totals()
+	faults := e.Faults()
+	if total.Failed > 0 || faults.Lost > 0 || faults.Corrupted > 0 || e.Outstanding() > 0 {
+		t.Errorf("got %d failed, %+v and %d outstanding, want none", total.Failed, faults, e.Outstanding())
+	}
+	if total.Offered != total.Acked || total.Consumed != total.Acked+faults.Duplicated {
+		t.Errorf("got %d offered, %d acknowledged, %d consumed with %d twice", total.Offered, total.Acked, total.Consumed, faults.Duplicated)
+	}
+	if back > 10*time.Second {
+		t.Errorf("it took %v to be acknowledged again", back)
+	}
+
+	// The offsets that were committed are still there: a second run begins where the first one ended.
+	again := against(t, b, w, 500, 2, nil, func(e *drive.Engine) {
+		until(t, "500 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 500 })
+	})
+	if total := again.Totals(); total.Consumed != total.Acked {
+		t.Errorf("second run: got %d consumed and %d acknowledged, want the same: nothing of the first run again", total.Consumed, total.Acked)
+	}
+}
+
+func TestEveryWayOfSendingWorks(t *testing.T) {
+	b := kafkatest.Start(t)
+	for name, producer := range map[string]string{
+		"no acknowledgement":         "acks: none",
+		"the leader's":               "acks: leader",
+		"idempotent":                 "acks: all, idempotent: true",
+		"gzip":                       "codec: gzip",
+		"snappy":                     "codec: snappy",
+		"lz4":                        "codec: lz4",
+		"zstd in batches":            "codec: zstd, linger: 5ms, batch: 10, max_batch: 10, sticky: 10",
+		"batches of time alone":      "linger: 5ms",
+		"one record in each request": "max_batch: 1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := mustWorkload(t, "name: w\npayload: {bytes: 2000, compressibility: 0.5}\nwarmup: 0s\ntopic: {partitions: 3}\nproducer: {clients: 2, "+producer+"}\n")
+			e := against(t, b, w, 300, uint64(len(name)), nil, func(e *drive.Engine) {
+				until(t, "300 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 300 })
+			})
+			total, faults := e.Totals(), e.Faults()
+			if total.Failed > 0 || total.Acked != total.Offered || total.Consumed != total.Acked || faults.Lost+faults.Duplicated+faults.Reordered+faults.Corrupted > 0 {
+				t.Errorf("got %d offered, %d acknowledged, %d failed, %d consumed, %+v", total.Offered, total.Acked, total.Failed, total.Consumed, faults)
+			}
+		})
+	}
+}
+
+func TestTheTopicBecomesWhatTheWorkloadNeeds(t *testing.T) {
+	b := kafkatest.Start(t)
+	log := &syncBuffer{}
+	k := drive.Kafka{Client: kafka.Client{Brokers: []string{b.Addr}}, Topic: "lab", Logger: slog.New(slog.NewTextHandler(log, nil))}
+	ensure := func(text string) int {
+		t.Helper()
+		k.Workload = mustWorkload(t, text)
+		n, err := k.EnsureTopic(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	admin, err := sarama.NewClusterAdmin([]string{b.Addr}, kafka.Client{ID: "test"}.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	overrides := func() map[string]string {
+		t.Helper()
+		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: "lab"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make(map[string]string)
+		for _, e := range entries {
+			if e.Source == sarama.SourceTopic {
+				out[e.Name] = e.Value
+			}
+		}
+		return out
+	}
+
+	if n := ensure("name: a\ntopic: {partitions: 2, config: {flush.messages: '1'}}\n"); n != 2 {
+		t.Errorf("created: got %d partitions, want 2", n)
+	}
+	if got := overrides(); got["flush.messages"] != "1" {
+		t.Errorf("created: got %v", got)
+	}
+	before := log.String()
+	if n := ensure("name: a\ntopic: {partitions: 2, config: {flush.messages: '1'}}\n"); n != 2 || log.String() != before {
+		t.Errorf("the same again: got %d partitions and %q, want no change and no word", n, strings.TrimPrefix(log.String(), before))
+	}
+	name, theirs := "max.message.bytes", "2000000"
+	if err := admin.IncrementalAlterConfig(sarama.TopicResource, "lab", map[string]sarama.IncrementalAlterConfigsEntry{
+		name: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &theirs},
+	}, false); err != nil {
+		t.Fatal(err)
+	}
+	if n := ensure("name: b\ntopic: {partitions: 4, config: {compression.type: zstd}}\n"); n != 4 {
+		t.Errorf("altered: got %d partitions, want 4", n)
+	}
+	got := overrides()
+	if got["compression.type"] != "zstd" || got["flush.messages"] != "" || got[name] != theirs {
+		t.Errorf("altered: got %v, want zstd, no flush.messages, and the user's own %s", got, name)
+	}
+	for _, want := range []string{"compression.type", "flush.messages", "before=1"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not mention %q: %s", want, log.String())
+		}
+	}
+	if n := ensure("name: a\ntopic: {partitions: 2}\n"); n != 4 {
+		t.Errorf("fewer asked for: got %d partitions, want the 4 there are", n)
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBadCommandLinesAreRefused(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want []string
+	}{
+		"run without a rate":        {[]string{"run"}, []string{"--rate"}},
+		"a rate of zero":            {[]string{"run", "--rate=0"}, []string{"rate: must be above 0", "got 0"}},
+		"a rate below zero":         {[]string{"run", "--rate=-5"}, []string{"rate:", "got -5"}},
+		"a rate that is no number":  {[]string{"run", "--rate=NaN"}, []string{"rate:", "NaN"}},
+		"an unknown workload":       {[]string{"slo", "--workload=heavy"}, []string{"workload: must be one of bulk, chatty, durable, recompress", `"heavy"`}},
+		"a file that is not there":  {[]string{"slo", "--workload.file=/none.yaml"}, []string{"/none.yaml"}},
+		"an SLO below zero":         {[]string{"slo", "--slo.p99=-1ms"}, []string{"slo.p99: must be above 0", "-1ms"}},
+		"a broker without a port":   {[]string{"slo", "--kafka.brokers=localhost"}, []string{"kafka.brokers: want host:port", `"localhost"`}},
+		"a duration below zero":     {[]string{"slo", "--duration=-1s"}, []string{"duration: must be 0 or more", "-1s"}},
+		"an empty topic":            {[]string{"slo", "--topic="}, []string{"topic: must be set"}},
+		"several problems together": {[]string{"run", "--rate=0", "--topic=", "--duration=-1s"}, []string{"rate:", "topic:", "duration:"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			if code := run(t.Context(), tc.args, &stdout, &stderr); code != 2 {
+				t.Errorf("got exit code %d, want 2", code)
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("got %q, want it to mention %q", stderr.String(), want)
+				}
+			}
+		})
+	}
+}
+
+func TestABusyPortIsSaidAtOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"slo", "--listen=" + l.Addr().String()}, &stdout, &stderr); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	if !strings.Contains(stderr.String(), l.Addr().String()) {
+		t.Errorf("got %q, want it to name the address", stderr.String())
+	}
+}
+
+// A generator that is started before its cluster waits, and can be ended while it does.
+func TestWaitingForTheClusterCanBeEnded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := l.Addr().String()
+	l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	began := time.Now()
+	if code := run(ctx, []string{"slo", "--listen=127.0.0.1:0", "--kafka.brokers=" + nobody}, &stdout, &stderr); code != 0 {
+		t.Errorf("got exit code %d, want 0", code)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %v to end", took)
+	}
+	if !strings.Contains(stderr.String(), "waiting for the cluster") {
+		t.Errorf("got %q, want it to say what it waits for", stderr.String())
+	}
+}
