@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # here and lab come from build.sh
 # Kafka's distribution from Maven Central: libs/, agent/, config/ and bin/ under .lab/kafka.
 
 dist_files=(server.properties log4j2.yaml tools-log4j2.yaml jmx.yaml)
@@ -14,8 +14,10 @@ fetch_jars() {
   local log="$1.log"
   need mvn maven java openjdk-17-jdk-headless
   if ! run "$log" mvn -B -C -ntp -f "$here/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$1"; then
-    grep -E '^\[(ERROR|WARNING)\]' "$log" | head -20 >&2 || tail -20 "$log" >&2
-    rm -f "$log"
+    if grep -q 'No space left on device' "$log"; then
+      die "the disk is full: maven could not copy Kafka's jars to $1"
+    fi
+    grep -E '^\[ERROR\]' "$log" | head -5 >&2 || tail -20 "$log" >&2
     die "maven could not fetch Kafka's jars (see above)"
   fi
   rm -f "$log"

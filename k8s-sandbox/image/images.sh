@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # here and lab come from build.sh
 # Images without Docker and without a registry: the base system from Debian's packages, the rest by buildah from the Dockerfile.
 #
 # Nothing is mounted where anybody else can see it: debootstrap and buildah run in a mount and process namespace of their own, which ends
@@ -166,6 +166,7 @@ path-exclude /usr/share/man/*
 EOF
   find "$1/usr/share/doc" -type f ! -name copyright -delete
   find "$1/usr/share/doc" -depth -type d -empty -delete
+  # shellcheck disable=SC2115 # $1 is a folder that mktemp has just made
   rm -rf -- "$1"/usr/share/{info,locale,man}/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/var/cache/ldconfig/* \
     "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old "$1"/var/log/* "$1"/tmp/* "$1"/debootstrap "$1"/dev/*
   rm -f -- "$1"/etc/{machine-id,hostname,resolv.conf} "$1"/etc/{passwd,group,shadow,gshadow}-

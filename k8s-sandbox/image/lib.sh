@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # here and lab come from build.sh
 # What the steps of build.sh share: messages, one run at a time, scratch folders that do not outlive us.
 
 say() { echo "$*"; }
