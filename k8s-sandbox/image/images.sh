@@ -94,7 +94,11 @@ contained() {
     shift
     set -- buildah --root "$store/storage" --runroot "$run_root" --storage-driver overlay "$@"
   fi
-  run "$log" env "TMPDIR=$store/tmp" SOURCE_DATE_EPOCH=86400 unshare --mount --pid --fork --kill-child --mount-proc "$@"
+  # buildah keeps a cache of blobs in /var/lib/containers whatever --root says: it sees an empty folder there that is gone with it.
+  mkdir -p /var/lib/containers
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  run "$log" env "TMPDIR=$store/tmp" SOURCE_DATE_EPOCH=86400 unshare --mount --pid --fork --kill-child --mount-proc \
+    sh -c 'mount -t tmpfs none /var/lib/containers && exec "$@"' sh "$@"
 }
 
 # fail LOG WHAT: the end of the log, then one line that says what went wrong.

@@ -19,6 +19,7 @@ cleanup() {
     kill -KILL "$child" || true
   fi 2>/dev/null
   ((${#scratch[@]} == 0)) || rm -rf -- "${scratch[@]}"
+  rmdir /var/lib/containers 2>/dev/null || true # if images.sh made it, it is empty
   exit "$rc"
 }
 trap cleanup EXIT
