@@ -110,9 +110,16 @@ topic: {partitions: 4}
 producer: {clients: 2, acks: all, in_flight: 2000}
 `
 
-// A patch of the lab costs a restart of the broker: nothing may be lost by it, and the load must be back within seconds.
-func TestABrokerRestartLosesNothing(t *testing.T) {
+// One broker serves all of these: starting one takes longer than most of them.
+func TestWithARealBroker(t *testing.T) {
 	b := kafkatest.Start(t)
+	t.Run("the topic becomes what the workload needs", func(t *testing.T) { topicBecomes(t, b) })
+	t.Run("every way of sending works", func(t *testing.T) { everyWay(t, b) })
+	t.Run("a restart of the broker loses nothing", func(t *testing.T) { restart(t, b) })
+}
+
+// A patch of the lab costs a restart of the broker: nothing may be lost by it, and the load must be back within seconds.
+func restart(t *testing.T, b *kafkatest.Broker) {
 	w := mustWorkload(t, restartable)
 	var back time.Duration
 	e := against(t, b, w, 500, 1, nil, func(e *drive.Engine) {
@@ -144,8 +151,7 @@ func TestABrokerRestartLosesNothing(t *testing.T) {
 	}
 }
 
-func TestEveryWayOfSendingWorks(t *testing.T) {
-	b := kafkatest.Start(t)
+func everyWay(t *testing.T, b *kafkatest.Broker) {
 	for name, producer := range map[string]string{
 		"no acknowledgement":         "acks: none",
 		"the leader's":               "acks: leader",
@@ -170,10 +176,10 @@ func TestEveryWayOfSendingWorks(t *testing.T) {
 	}
 }
 
-func TestTheTopicBecomesWhatTheWorkloadNeeds(t *testing.T) {
-	b := kafkatest.Start(t)
+func topicBecomes(t *testing.T, b *kafkatest.Broker) {
+	const topic = "changing"
 	log := &syncBuffer{}
-	k := drive.Kafka{Client: kafka.Client{Brokers: []string{b.Addr}}, Topic: "lab", Logger: slog.New(slog.NewTextHandler(log, nil))}
+	k := drive.Kafka{Client: kafka.Client{Brokers: []string{b.Addr}}, Topic: topic, Logger: slog.New(slog.NewTextHandler(log, nil))}
 	ensure := func(text string) int {
 		t.Helper()
 		k.Workload = mustWorkload(t, text)
@@ -190,7 +196,7 @@ func TestTheTopicBecomesWhatTheWorkloadNeeds(t *testing.T) {
 	defer admin.Close()
 	overrides := func() map[string]string {
 		t.Helper()
-		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: "lab"})
+		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +220,7 @@ func TestTheTopicBecomesWhatTheWorkloadNeeds(t *testing.T) {
 		t.Errorf("the same again: got %d partitions and %q, want no change and no word", n, strings.TrimPrefix(log.String(), before))
 	}
 	name, theirs := "max.message.bytes", "2000000"
-	if err := admin.IncrementalAlterConfig(sarama.TopicResource, "lab", map[string]sarama.IncrementalAlterConfigsEntry{
+	if err := admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
 		name: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &theirs},
 	}, false); err != nil {
 		t.Fatal(err)
