@@ -1,6 +1,7 @@
 package collector_test
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -146,7 +147,6 @@ func TestItStartsWithoutKafkaAndRecovers(t *testing.T) {
 }
 
 func TestTheEndStopsACollectionUnderWay(t *testing.T) {
-	before := runtime.NumGoroutine()
 	e := newExporter(t, []string{silentListener(t)}, func(c *collector.Config) { c.Timeout = time.Minute })
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -156,7 +156,10 @@ func TestTheEndStopsACollectionUnderWay(t *testing.T) {
 		defer close(answered)
 		e.scrape("60")
 	}()
-	waitFor(t, 5*time.Second, "a collection to be under way", func() bool { return runtime.NumGoroutine() > before+4 })
+	waitFor(t, 5*time.Second, "a collection to be under way", func() bool {
+		stacks := make([]byte, 1<<20)
+		return bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("collector.(*collection).run"))
+	})
 	began := time.Now()
 	cancel()
 	<-ended

@@ -12,7 +12,6 @@ type snapshot struct {
 	brokers    []broker
 	topics     []topic
 	groups     []group
-	outcomes   []outcome
 }
 
 type broker struct {
