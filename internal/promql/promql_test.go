@@ -54,7 +54,7 @@ func TestBadData(t *testing.T) {
 		}, promql.NotANumber},
 		"a string": {func() http.HandlerFunc {
 			return answer(200, `{"status":"success","data":{"resultType":"string","result":[1,"a"]}}`)
-		}, promql.NotANumber},
+		}, promql.BadAnswer},
 		"a warning beside the number": {func() http.HandlerFunc { return answer(200, warned()) }, promql.Warned},
 		"a bad expression": {func() http.HandlerFunc {
 			return answer(400, `{"status":"error","errorType":"bad_data","error":"parse error"}`)

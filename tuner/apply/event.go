@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +34,7 @@ func (w *Workload) Emit(ctx context.Context, e Event) error {
 		kind = corev1.EventTypeWarning
 	}
 	if len(e.Message) > maxMessage {
-		e.Message = e.Message[:maxMessage]
+		e.Message = strings.ToValidUTF8(e.Message[:maxMessage], "") // the cut may go through a letter
 	}
 	id := fnv.New64a()
 	fmt.Fprint(id, set.UID, e.ID, e.Reason)
