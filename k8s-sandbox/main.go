@@ -36,6 +36,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	check := app.Command("check", "Say what would make a build or a start fail on this machine.")
 	buildOnly := check.Flag("build", "Only what a build needs.").Bool()
 	builds := app.Command("build", "Build programs, Kubernetes, Prometheus and images into .lab; what is up to date is kept.")
+	existing := app.Command("up-existing", "Apply the manifests to the cluster of KUBECONFIG, with images from IMAGE_PREFIX (and IMAGE_TAG).")
+	logs := app.Command("logs", "Follow a log.")
+	of := logs.Arg("of", "A workload (kafka, tuner, ...) or a component (kubelet, etcd, ...).").Required().String()
 	down := app.Command("down", "End and remove everything that up made.")
 	status := app.Command("status", "Show components and pods at a glance.")
 	supervise := app.Command("supervise", "Run the components (up starts this by itself, inside the node's network).").Hidden()
@@ -64,6 +67,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
+	if command == existing.FullCommand() {
+		if err := (sandbox.Existing{Checkout: *checkout, Getenv: os.Getenv, Out: stdout}).Up(ctx); err != nil {
+			fmt.Fprintln(stderr, "k8s-sandbox up-existing:", err)
+			return 1
+		}
+		return 0
+	}
 	box, err := sandbox.New(sandbox.Config{Checkout: *checkout, Out: stdout})
 	if err == nil {
 		switch command {
@@ -73,6 +83,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = box.Up(ctx)
 		case down.FullCommand():
 			err = box.Down(ctx)
+		case logs.FullCommand():
+			err = box.Logs(ctx, *of)
 		case status.FullCommand():
 			err = box.Status(ctx)
 		case supervise.FullCommand():

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -38,10 +39,13 @@ func (c Client) Validate() error {
 	return nil
 }
 
+// quiet turns off sarama's own statistics, which take a mutex on every request and leak per-broker series; ours are Prometheus metrics.
+// Once, because the switch is the library's global variable and clients that run already read it.
+var quiet = sync.OnceFunc(func() { metrics.UseNilMetrics = true })
+
 // Config is sarama's configuration for this client. The caller may change it before use.
 func (c Client) Config() *sarama.Config {
-	// sarama's own statistics take a mutex on every request and leak per-broker series; ours are Prometheus metrics.
-	metrics.UseNilMetrics = true
+	quiet()
 	conf := sarama.NewConfig()
 	conf.ClientID = c.ID
 	// A ceiling, not a demand: each API negotiates down to what the broker has. The default of 2.8 would hide newer versions.

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -39,13 +41,20 @@ func (g *Group) Add(pid int) error {
 	return nil
 }
 
-// Pids are the processes in the group and below it.
+// Pids are the processes in the group and below it. In version 1 each controller has a tree of its own and a process may be in some only,
+// so all of them are read.
 func (g *Group) Pids() []int {
-	pids, err := g.m.GetAllPids()
-	if err != nil {
-		return nil // it does not exist: nobody is in it
+	seen := map[int]bool{}
+	for _, path := range g.m.GetPaths() {
+		pids, err := cgroups.GetAllPids(path)
+		if err != nil {
+			continue // it does not exist: nobody is in it
+		}
+		for _, p := range pids {
+			seen[p] = true
+		}
 	}
-	return pids
+	return slices.Collect(maps.Keys(seen))
 }
 
 // Kill ends every process in the group and below it, again and again until none is left: one that is being killed can still fork.
@@ -66,6 +75,16 @@ func (g *Group) Kill(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// Exists is true when the group is there, in part at least.
+func (g *Group) Exists() bool {
+	for _, path := range g.m.GetPaths() {
+		if cgroups.PathExists(path) {
+			return true
+		}
+	}
+	return false
 }
 
 // Remove deletes the group and all below it. It must be empty.

@@ -55,7 +55,8 @@ func (s *Sandbox) anything() bool {
 			return true
 		}
 	}
-	return false
+	group, err := cgroup.New(layout.CgroupRoot)
+	return err == nil && group.Exists()
 }
 
 // endProcesses asks the supervisor to stop its components in order, then ends whatever is left in the control group: containers, and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"text/tabwriter"
 	"time"
 
@@ -35,6 +36,12 @@ func (s *Sandbox) Status(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.conf.Out, "\n%s", pods)
+	fmt.Fprintf(s.conf.Out, "\n%s\n", pods)
+	// Rates, P99, knobs and changes are the tuner's to tell.
+	tuner := exec.CommandContext(ctx, s.l.Bin("tuner"), "status", fmt.Sprintf("--address=http://127.0.0.1:%d", s.port("tuner")))
+	tuner.Stdout, tuner.Stderr = s.conf.Out, s.conf.Out
+	if err := tuner.Run(); err != nil {
+		return fmt.Errorf("ask the tuner: %w", err)
+	}
 	return nil
 }
