@@ -112,7 +112,7 @@ func (l *lab) admin(t *testing.T, args ...string) string {
 
 // value asks Prometheus for one figure.
 func (l *lab) value(ctx context.Context, query string) (float64, error) {
-	result, _, err := l.prom.Query(ctx, query, time.Now())
+	result, _, _, err := l.prom.Query(ctx, query, time.Now())
 	if err != nil {
 		return 0, err
 	}

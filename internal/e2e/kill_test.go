@@ -1,0 +1,93 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+)
+
+// killed ends each part of the stack the hard way while the tuner is at work, and waits until everything is back.
+func killed(t *testing.T, l *lab) {
+	l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 2, 4, 6, 8, 10, 12, 14, 16))
+	component := func(name string) func([]string) bool {
+		return func(argv []string) bool { return filepath.Base(argv[0]) == "kube" && len(argv) > 1 && argv[1] == name }
+	}
+	program := func(name string) func([]string) bool {
+		return func(argv []string) bool { return filepath.Base(argv[0]) == name }
+	}
+	for _, victim := range []struct {
+		name  string
+		match func(argv []string) bool
+		up    bool // comes back by make up
+	}{
+		{name: "kubelet", match: component("kubelet")},
+		{name: "kube-apiserver", match: component("kube-apiserver")},
+		{name: "etcd", match: component("etcd")},
+		{name: "containerd", match: program("containerd")},
+		{name: "tuner", match: program("tuner")},
+		{name: "Prometheus", match: program("prometheus")},
+		{name: "loadgen", match: program("loadgen")},
+		{name: "Kafka", match: program("java")},
+		{name: "supervisor", match: func(argv []string) bool {
+			return filepath.Base(argv[0]) == "k8s-sandbox" && slices.Contains(argv, "supervise")
+		}, up: true},
+	} {
+		t.Run(victim.name, func(t *testing.T) {
+			pids := l.processes(victim.match)
+			if len(pids) != 1 {
+				t.Fatalf("processes: %v", pids)
+			}
+			began := time.Now()
+			if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if victim.up {
+				l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 2, 4, 6, 8, 10, 12, 14, 16))
+			}
+			eventually(t, 2*time.Minute, "another process in its place", func() error {
+				if now := l.processes(victim.match); len(now) != 1 || now[0] == pids[0] {
+					return fmt.Errorf("processes: %v", now)
+				}
+				return nil
+			})
+			l.mustBeHealthy(t, 2*time.Minute)
+			t.Logf("back after %s", time.Since(began).Round(time.Second))
+			l.verifyLedger(t)
+		})
+	}
+	before := len(ended(l.records(t)))
+	eventually(t, 4*time.Minute, "the tuner goes on with its trials", func() error {
+		if now := len(ended(l.records(t))); now <= before {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			s, err := tunerStatus(ctx)
+			return fmt.Errorf("%d trials ended, state %s (%s), %v", now, s.State, s.Reason, err)
+		}
+		return nil
+	})
+	l.verifyLedger(t)
+	for number, times := range ended(l.records(t)) {
+		if times != 1 {
+			t.Errorf("trial %d ended %d times", number, times)
+		}
+	}
+}
+
+// ended counts how often each trial came to an end.
+func ended(records []ledger.Record) map[int]int {
+	n := map[int]int{}
+	for _, r := range records {
+		if r.Kind == ledger.Edge && (r.Phase == ledger.Kept || r.Phase == ledger.Reverted) {
+			n[r.Trial]++
+		}
+	}
+	return n
+}

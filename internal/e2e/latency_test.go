@@ -1,0 +1,187 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/loadgen/stamp"
+)
+
+// sample is one record as an independent consumer saw it.
+type sample struct {
+	at      time.Time
+	latency time.Duration
+}
+
+// witness consumes the lab's topic by itself, on the machine and not in the cluster, and takes the time of each record.
+type witness struct {
+	mu      sync.Mutex
+	samples []sample
+}
+
+func newWitness(t *testing.T) *witness {
+	t.Helper()
+	client := kafkaClient(t)
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	partitions, err := consumer.Partitions(labTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &witness{}
+	var wg sync.WaitGroup
+	for _, p := range partitions {
+		pc, err := consumer.ConsumePartition(labTopic, p, sarama.OffsetNewest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			for m := range pc.Messages() {
+				now := time.Now()
+				s, err := stamp.Decode(m.Value)
+				if err != nil {
+					t.Errorf("partition %d, offset %d: %v", m.Partition, m.Offset, err)
+					continue
+				}
+				w.mu.Lock()
+				w.samples = append(w.samples, sample{now, now.Sub(time.Unix(0, s.Wall))})
+				w.mu.Unlock()
+			}
+		})
+		t.Cleanup(pc.AsyncClose)
+	}
+	t.Cleanup(func() {
+		consumer.Close()
+		wg.Wait()
+	})
+	return w
+}
+
+// p99 is that of the records consumed in a span of time, exactly.
+func (w *witness) p99(from, to time.Time) (time.Duration, int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var in []time.Duration
+	for _, s := range w.samples {
+		if s.at.After(from) && !s.at.After(to) {
+			in = append(in, s.latency)
+		}
+	}
+	if len(in) == 0 {
+		return 0, 0
+	}
+	slices.Sort(in)
+	return in[int(math.Ceil(0.99*float64(len(in))))-1], len(in)
+}
+
+func readLatency(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(statusDir, "latency.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func latencyFile(t *testing.T, l *lab) {
+	t.Run("it agrees with an independent consumer over a minute", func(t *testing.T) { agreesWithWitness(t) })
+	t.Run("no reader sees part of a file", func(t *testing.T) { neverPartial(t) })
+	t.Run("it says N/A when the load has stopped, and follows when it is back", func(t *testing.T) { stopsAndFollows(t, l) })
+}
+
+// agreesWithWitness reads the file every two seconds for a minute, beside it the witness's figure for the ten seconds that the file speaks
+// of, and compares the medians.
+func agreesWithWitness(t *testing.T) {
+	w := newWitness(t)
+	time.Sleep(15 * time.Second) // the first window of the comparison has to be the witness's too
+	var files, witnessed []float64
+	records := 0
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Second) {
+		text := strings.TrimSpace(readLatency(t))
+		ms, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Errorf("latency.txt says %q while the load runs", text)
+			continue
+		}
+		now := time.Now()
+		p99, n := w.p99(now.Add(-11*time.Second), now.Add(-time.Second)) // what was scraped is a second old, give or take
+		if n == 0 {
+			t.Fatal("the independent consumer got nothing in ten seconds")
+		}
+		files, witnessed, records = append(files, ms), append(witnessed, p99.Seconds()*1000), records+n
+	}
+	got, want := median(files), median(witnessed)
+	t.Logf("latency.txt %.2f ms, independent consumer %.2f ms (medians of %d windows of 10 s, %d records each): ratio %.3f",
+		got, want, len(files), records/len(files), got/want)
+	if ratio := got / want; ratio < 0.9 || ratio > 1.1 {
+		t.Errorf("latency.txt is %.2f of the independent consumer's P99: %v against %v", ratio, files, witnessed)
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if len(v)%2 == 1 {
+		return v[len(v)/2]
+	}
+	return (v[len(v)/2-1] + v[len(v)/2]) / 2
+}
+
+// neverPartial reads while the tuner writes: far more often than any person or agent would.
+func neverPartial(t *testing.T) {
+	whole := regexp.MustCompile(`^(\d+\.\d\d|N/A)\n$`)
+	versions := map[string]bool{}
+	for range 100_000 {
+		text := readLatency(t)
+		if !whole.MatchString(text) {
+			t.Fatalf("half a file: %q", text)
+		}
+		versions[text] = true
+	}
+	t.Logf("100,000 reads, %d versions", len(versions))
+}
+
+func stopsAndFollows(t *testing.T, l *lab) {
+	l.admin(t, "scale", "deployment", "loadgen", "-n", "kafkalab", "--replicas=0")
+	began := time.Now()
+	eventually(t, 30*time.Second, "N/A", func() error {
+		if text := readLatency(t); text != "N/A\n" {
+			return fmt.Errorf("latency.txt says %q", text)
+		}
+		return nil
+	})
+	t.Logf("N/A %s after the load generator was told to stop", time.Since(began).Round(100*time.Millisecond))
+	l.admin(t, "scale", "deployment", "loadgen", "-n", "kafkalab", "--replicas=1")
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	eventually(t, time.Minute, "load", func() error {
+		rate, err := l.value(ctx, `sum(rate(loadgen_end_to_end_seconds_count[4s]))`)
+		if err == nil && !(rate > 0) {
+			return fmt.Errorf("rate %v", rate)
+		}
+		return err
+	})
+	began = time.Now()
+	eventually(t, 6*time.Second, "a figure within two scrapes and a refresh", func() error {
+		if text := readLatency(t); text == "N/A\n" {
+			return fmt.Errorf("latency.txt says %q", text)
+		}
+		return nil
+	})
+	t.Logf("a figure %s after Prometheus had one", time.Since(began).Round(100*time.Millisecond))
+}

@@ -1,0 +1,211 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gopkg.in/yaml.v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/status"
+)
+
+// shortLab is lab.yaml with short windows and an objective whose answer is known: more I/O threads are better and nothing else matters. So a
+// trial of I/O threads is kept and every other one taken back, whatever the machine is doing; all the rest is as in the demo.
+func shortLab(t *testing.T, l *lab, ioSteps ...int) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(l.checkout, "lab.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file map[string]any
+	if err := yaml.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	steps := map[string][]int{"io_threads": ioSteps, "network_threads": {1, 2}, "heap": {256, 320}}
+	var knobs []any
+	for _, name := range []string{"io_threads", "network_threads", "heap"} {
+		for _, k := range file["knobs"].([]any) {
+			if knob := k.(map[string]any); knob["name"] == name {
+				knob["steps"] = steps[name]
+				knobs = append(knobs, knob)
+			}
+		}
+	}
+	file["knobs"] = knobs
+	objective := file["objective"].(map[string]any)
+	objective["goodput"] = `sum(avg_over_time(tuner_knob_effective{knob="io_threads"}[$window]))`
+	objective["slo"], objective["tolerance"] = "200ms", 100 // the load holds 200 ms as in the demo; here it decides nothing
+	delete(file, "guards")
+	windows := file["windows"].(map[string]any)
+	for k, v := range map[string]any{"settle": "4s", "warmup": "4s", "warmup_limit": "8s", "window": "8s", "count": 4} {
+		windows[k] = v
+	}
+	if data, err = yaml.Marshal(file); err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "lab.yaml")
+	if err := os.WriteFile(short, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return short
+}
+
+func (l *lab) ledgerFile() string { return l.path("state", "data", "tuner", "ledger.jsonl") }
+
+// records are the ledger's, read while the tuner writes it.
+func (l *lab) records(t *testing.T) []ledger.Record {
+	t.Helper()
+	records, _, err := ledger.Read(l.ledgerFile())
+	if err != nil {
+		t.Fatalf("ledger: %v", err)
+	}
+	return records
+}
+
+func (l *lab) verifyLedger(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command(l.path("bin", "tuner"), "ledger", "verify", l.ledgerFile()).CombinedOutput(); err != nil {
+		t.Errorf("ledger verify: %v\n%s", err, out)
+	}
+}
+
+// tunerStatus asks the tuner's API.
+func tunerStatus(ctx context.Context) (status.Snapshot, error) {
+	var s status.Snapshot
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, tunerAddr+"/api/v1/status", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	return s, json.NewDecoder(resp.Body).Decode(&s)
+}
+
+// outcomes are the ended trials, by knob.
+func outcomes(records []ledger.Record) map[string][]ledger.Outcome {
+	knob, found := map[int]string{}, map[string][]ledger.Outcome{}
+	for _, r := range records {
+		if r.Kind == ledger.Edge && r.Change != nil {
+			knob[r.Trial] = r.Change.Knob
+		}
+		if r.Kind == ledger.Edge && (r.Phase == ledger.Kept || r.Phase == ledger.Reverted) {
+			found[knob[r.Trial]] = append(found[knob[r.Trial]], r.Outcome)
+		}
+	}
+	return found
+}
+
+func tunerWorks(t *testing.T, l *lab) {
+	l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 2, 4))
+	eventually(t, 8*time.Minute, "three trials", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		s, err := tunerStatus(ctx)
+		if err != nil {
+			return err
+		}
+		if s.Trial != nil || s.State != status.Done {
+			return fmt.Errorf("state %s (%s), trials %d, running %+v", s.State, s.Reason, len(s.Trials), s.Trial)
+		}
+		return nil
+	})
+	l.verifyLedger(t)
+	records := l.records(t)
+	got := outcomes(records)
+	if o := got["io_threads"]; len(o) == 0 || o[0] != ledger.OutcomeKept {
+		t.Errorf("I/O threads: %v, want kept", o)
+	}
+	for _, knob := range []string{"network_threads", "heap"} {
+		if o := got[knob]; len(o) == 0 || o[0] != ledger.OutcomeReverted {
+			t.Errorf("%s: %v, want reverted", knob, o)
+		}
+	}
+	t.Run("the cluster is what the ledger says", func(t *testing.T) {
+		for env, want := range map[string]string{
+			"KAFKA_NUM_IO_THREADS": "4", "KAFKA_NUM_NETWORK_THREADS": "1", "KAFKA_HEAP_OPTS": "-Xms256m -Xmx256m",
+		} {
+			if got := l.knobInCluster(t, env); got != want {
+				t.Errorf("%s: %q, want %q", env, got, want)
+			}
+		}
+		if got, err := brokerConfig("num.io.threads")(t, l); err != nil || got != 4 {
+			t.Errorf("the broker's I/O threads: %v %v", got, err)
+		}
+	})
+	t.Run("each change is a sample and an Event, with old and new value, effect and reason", func(t *testing.T) { changesVisible(t, l, records) })
+}
+
+func (l *lab) knobInCluster(t *testing.T, env string) string {
+	t.Helper()
+	return l.admin(t, "get", "statefulset", "kafka", "-n", "kafka", "-o",
+		fmt.Sprintf(`jsonpath={.spec.template.spec.containers[?(@.name=="kafka")].env[?(@.name==%q)].value}`, env))
+}
+
+func changesVisible(t *testing.T, l *lab, records []ledger.Record) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	events, err := l.kube.CoreV1().Events("kafka").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func(reason string, words ...string) bool {
+		for _, e := range events.Items {
+			all := e.Reason == reason
+			for _, w := range words {
+				all = all && strings.Contains(e.Message, w)
+			}
+			if all {
+				return true
+			}
+		}
+		return false
+	}
+	change := map[int]*ledger.Change{}
+	seen := 0
+	for _, r := range records {
+		if r.Kind != ledger.Edge {
+			continue
+		}
+		if r.Change != nil {
+			change[r.Trial] = r.Change
+		}
+		reason := map[ledger.Phase]string{ledger.Applying: "TuningAttempted", ledger.Kept: "TuningKept", ledger.Reverted: "TuningReverted"}[r.Phase]
+		outcome := map[ledger.Phase]string{ledger.Applying: "attempted", ledger.Kept: "kept", ledger.Reverted: string(r.Outcome)}[r.Phase]
+		if reason == "" || r.Resumed {
+			continue
+		}
+		if r.Outcome == ledger.OutcomeInconclusive {
+			reason = "TuningInconclusive"
+		}
+		seen++
+		c := change[r.Trial]
+		if !told(reason, c.Old, c.New) {
+			t.Errorf("trial %d: no Event %s with %q and %q", r.Trial, reason, c.Old, c.New)
+		}
+		query := fmt.Sprintf(`count(tuner_change_timestamp_seconds{trial="%d",outcome=%q})`, r.Trial, outcome)
+		if n, err := l.value(ctx, query); err != nil || n != 1 {
+			t.Errorf("trial %d: %s: %v %v", r.Trial, query, n, err)
+		}
+		if outcome != "attempted" && r.Reason == "" {
+			t.Errorf("trial %d: %s without a reason", r.Trial, outcome)
+		}
+	}
+	if seen < 6 {
+		t.Errorf("only %d changes in three trials", seen)
+	}
+}
