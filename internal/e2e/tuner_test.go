@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -194,8 +195,8 @@ func changesVisible(t *testing.T, l *lab, records []ledger.Record) {
 		}
 		seen++
 		c := change[r.Trial]
-		if !told(reason, c.Old, c.New) {
-			t.Errorf("trial %d: no Event %s with %q and %q", r.Trial, reason, c.Old, c.New)
+		if !told(reason, strconv.FormatInt(c.Old, 10), strconv.FormatInt(c.New, 10)) {
+			t.Errorf("trial %d: no Event %s with %d and %d", r.Trial, reason, c.Old, c.New)
 		}
 		query := fmt.Sprintf(`count(tuner_change_timestamp_seconds{trial="%d",outcome=%q})`, r.Trial, outcome)
 		if n, err := l.value(ctx, query); err != nil || n != 1 {
