@@ -54,13 +54,14 @@ const (
 
 // Next is the next change to try, or false with the reason why there is none.
 //
-// Knob after knob, the neighbouring step is tried, upward first; a knob whose change was kept is moved on in the same direction at once.
-// When no neighbour helps any more, the second step is tried wherever the first made no clear difference.
+// Knob after knob, the neighbouring step is tried, first upward, then downward; a knob whose change was kept is moved on in the same direction at
+// once. When no neighbour helps any more, the second step is tried wherever the first made no clear difference.
 func Next(p Problem) (Proposal, string, bool) {
 	seen := index(p.Tried)
 	for distance := 1; distance <= reach; distance++ {
-		for _, k := range order(p) {
-			for _, dir := range directions(p, k.Name) {
+		for turn := range 2 {
+			for _, k := range order(p, distance) {
+				dir := directions(p, k.Name)[turn]
 				to, ok := step(k, p.Incumbent[k.Name], dir*distance)
 				if !ok || k.Check(to, p.Memory) != nil || !seen.open(p.Incumbent.With(k.Name, to)) {
 					continue
@@ -87,8 +88,8 @@ func reason(k space.Knob, dir, distance int) string {
 }
 
 // order starts with the knob of the last trial, so that a knob is followed to its end before the next one is taken up.
-func order(p Problem) []space.Knob {
-	if len(p.Tried) == 0 {
+func order(p Problem, distance int) []space.Knob {
+	if len(p.Tried) == 0 || distance > 1 {
 		return p.Knobs
 	}
 	last := p.Tried[len(p.Tried)-1].Knob
@@ -100,16 +101,16 @@ func order(p Problem) []space.Knob {
 }
 
 // directions is upward first, unless the last change of this knob that was kept went down.
-func directions(p Problem, knob string) []int {
+func directions(p Problem, knob string) [2]int {
 	for _, t := range slices.Backward(p.Tried) {
 		if t.Knob == knob && t.Outcome == Better {
 			if t.Point[knob] < t.From {
-				return []int{-1, 1}
+				return [2]int{-1, 1}
 			}
 			break
 		}
 	}
-	return []int{1, -1}
+	return [2]int{1, -1}
 }
 
 // step is the value n steps away. A value between two steps (set by somebody else) has the nearest step on either side as its neighbours.

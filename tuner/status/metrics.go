@@ -58,9 +58,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter := func(name string, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(c.desc[name], prometheus.CounterValue, v, labels...)
 	}
-	known := func(name string, v *float64, factor float64, labels ...string) {
+	known := func(name string, v *float64, perUnit float64, labels ...string) {
 		if v != nil {
-			gauge(name, *v*factor, labels...)
+			gauge(name, *v/perUnit, labels...)
 		}
 	}
 	trials(s, counter, gauge)
@@ -81,7 +81,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, state := range States() {
 		gauge("tuner_state", flag(s.State == state), string(state))
 	}
-	known("tuner_p99_seconds", s.Live.P99, 1e-3)
+	known("tuner_p99_seconds", s.Live.P99, 1e3)
 	known("tuner_goodput", s.Live.Acked, 1)
 	gauge("tuner_slo_seconds", s.SLO/1e3)
 	counter("tuner_ledger_entries_total", float64(s.Ledger))

@@ -1,0 +1,191 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/space"
+)
+
+const whole = `version: 1
+mode: auto
+target:
+  namespace: kafka
+  name: kafka
+  container: kafka
+  bootstrap: ["kafka:9092"]
+  jvm_metrics: ["http://kafka:9404/metrics"]
+prometheus:
+  url: http://prometheus:9090
+knobs:
+  - name: heap
+    env: KAFKA_HEAP_OPTS
+    format: -Xms{v}m -Xmx{v}m
+    unit: MiB
+    min: 256
+    max: 3072
+    steps: [256, 512]
+    readback: jvm-heap
+objective:
+  slo: 200ms
+guards:
+  - name: lost
+    query: sum(lost)
+    max: 0
+    breach: worse
+windows:
+  window: 12s
+  count: 4
+`
+
+// TestBadFiles: one mistake each; the error names the place, the field, what is wanted and what was got.
+func TestBadFiles(t *testing.T) {
+	for name, c := range map[string]struct{ old, new, want string }{
+		"unknown field":              {"mode: auto", "mood: auto", `f.yaml:2:1: mood: unknown field; want one of budgets, guards`},
+		"unknown field deep inside":  {"    readback: jvm-heap", "    read_back: jvm-heap", `f.yaml:19:5: knobs[0].read_back: unknown field; want one of env, format`},
+		"a field twice":              {"mode: auto", "mode: auto\nmode: observe", "f.yaml:3:1: mode: is there twice"},
+		"another version":            {"version: 1", "version: 2", "f.yaml:1:10: version: want 1 (got 2)"},
+		"no version":                 {"version: 1\n", "", "version: want 1 (got 0)"},
+		"a mode that is not there":   {"mode: auto", "mode: yolo", `f.yaml:2:7: mode: want observe, recommend or auto (got "yolo")`},
+		"text for a number":          {"min: 256", "min: many", `f.yaml:16:10: knobs[0].min: want an integer (got "many")`},
+		"quoted number":              {"min: 256", `min: "256"`, `knobs[0].min: want an integer (got "256")`},
+		"fraction for an integer":    {"min: 256", "min: 256.5", `knobs[0].min: want an integer (got "256.5")`},
+		"nothing for a value":        {"name: heap", "name:", "knobs[0].name: want a value (got nothing)"},
+		"a list for a value":         {"name: heap", "name: [heap]", "knobs[0].name: want a value (got a list)"},
+		"a value for a list":         {`bootstrap: ["kafka:9092"]`, "bootstrap: kafka:9092", `target.bootstrap: want a list (got "kafka:9092")`},
+		"a value for a mapping":      {"objective:\n  slo: 200ms", "objective: 200ms", `objective: want a mapping (got "200ms")`},
+		"a duration without unit":    {"slo: 200ms", "slo: 200", `objective.slo: want a duration like 15s or 5m (got "200")`},
+		"an SLO of zero":             {"slo: 200ms", "slo: 0s", "f.yaml:21:8: objective.slo: want 1ms..1h0m0s (got 0s)"},
+		"no SLO":                     {"objective:\n  slo: 200ms\n", "", "objective.slo: want 1ms..1h0m0s (got 0s)"},
+		"a broker without port":      {`["kafka:9092"]`, `["kafka"]`, `target.bootstrap[0]: want host:port (got "kafka")`},
+		"no broker":                  {`["kafka:9092"]`, "[]", "target.bootstrap: want at least one host:port (got none)"},
+		"no namespace":               {"  namespace: kafka\n", "", `target.namespace: a name is needed (got "")`},
+		"another kind of workload":   {"target:\n", "target:\n  kind: Deployment\n", `target.kind: want StatefulSet (got "Deployment")`},
+		"a Prometheus without http":  {"http://prometheus:9090", "prometheus:9090", `prometheus.url: want http://host:port/… or https://… (got "prometheus:9090")`},
+		"no knobs":                   {between("knobs:", "objective:"), "objective:", "knobs: want at least one (got none)"},
+		"a format without its place": {"-Xms{v}m -Xmx{v}m", "-Xmx1g", `knobs[0].format: want a text with {v} in it (got "-Xmx1g")`},
+		"a unit that is not known":   {"unit: MiB", "unit: MB", `knobs[0].unit: want MiB, threads or count (got "MB")`},
+		"a variable's bad name":      {"env: KAFKA_HEAP_OPTS", "env: KAFKA-HEAP", `knobs[0].env: want the name of an environment variable (got "KAFKA-HEAP")`},
+		"max below min":              {"max: 3072", "max: 100", "knobs[0].max: want at least min, which is 256 (got 100)"},
+		"one step":                   {"[256, 512]", "[256]", "knobs[0].steps: want at least two values (got [256])"},
+		"steps that fall":            {"[256, 512]", "[512, 256]", "knobs[0].steps[1]: want more than the step before, 512 (got 256)"},
+		"a step outside the range":   {"[256, 512]", "[128, 512]", "f.yaml:18:13: knobs[0].steps[0]: want 256..3072 (got 128)"},
+		"a source that is not known": {"readback: jvm-heap", "readback: guess", `knobs[0].readback: want jvm-heap or broker-config:<setting> (got "guess")`},
+		"heap without a JVM to ask":  {"  jvm_metrics: [\"http://kafka:9404/metrics\"]\n", "", "target.jvm_metrics: want an address"},
+		"a guard without bounds":     {"    max: 0\n", "", "f.yaml:23:5: guards[0]: want min, max or both (got neither)"},
+		"a guard's unknown breach":   {"breach: worse", "breach: panic", `guards[0].breach: want inconclusive or worse (got "panic")`},
+		"a guard's bounds crossed":   {"    max: 0", "    max: 0\n    min: 1", "guards[0].min: want at most max, which is 0 (got 1)"},
+		"an empty guard":             {"query: sum(lost)", `query: " "`, `guards[0].query: want PromQL (got "")`},
+		"a query without a window":   {"  slo: 200ms", "  slo: 200ms\n  goodput: sum(rate(x[1m]))", "objective.goodput: want [$window] in it"},
+		"a window of two scrapes":    {"window: 12s", "window: 4s", "windows.window: want 8s..1h0m0s (got 4s)"},
+		"three windows prove nothing": {"count: 4", "count: 3",
+			"windows.count: want at least 4, since with fewer no difference reaches the level 0.05 (got 3)"},
+		"a warm-up limit below it": {"  count: 4", "  count: 4\n  warmup: 30s\n  warmup_limit: 10s", "windows.warmup_limit: want 30s..1h0m0s (got 10s)"},
+		"a level of one":           {"  slo: 200ms", "  slo: 200ms\n  alpha: 1", "objective.alpha: want 0.001..0.5 (got 1)"},
+		"a margin that is NaN":     {"  slo: 200ms", "  slo: 200ms\n  margin: NaN", `objective.margin: want a number (got "NaN")`},
+		"an alias":                 {"mode: auto", "mode: &m auto\nlinks: {grafana: *m}", "links.grafana: aliases are not read"},
+		"two documents":            {"count: 4\n", "count: 4\n---\nversion: 1\n", "f.yaml: want one document"},
+		"not YAML":                 {"mode: auto", "mode: [auto", "f.yaml: yaml: line"},
+		"no budget":                {"windows:\n", "budgets: {trials: 0}\nwindows:\n", "budgets.trials: want at least 1 (got 0)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(whole, c.old, c.new, 1)
+			if text == whole {
+				t.Fatal("the mistake was not put in")
+			}
+			_, err := config.Parse("f.yaml", []byte(text))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("want %s\ngot  %v", c.want, err)
+			}
+		})
+	}
+}
+
+func between(from, to string) string {
+	start := strings.Index(whole, from)
+	end := strings.Index(whole, to)
+	return whole[start : end+len(to)]
+}
+
+func TestEveryErrorAtOnce(t *testing.T) {
+	text := strings.NewReplacer("mode: auto", "mode: yolo", "min: 256", "min: x", "slo: 200ms", "slo: 0s", "breach: worse", "breech: worse").Replace(whole)
+	_, err := config.Parse("f.yaml", []byte(text))
+	if err == nil {
+		t.Fatal("a bad file was taken")
+	}
+	for _, want := range []string{"mode:", "knobs[0].min:", "objective.slo:", "guards[0].breech:"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q among the errors (got %v)", want, err)
+		}
+	}
+	form := regexp.MustCompile(`^f\.yaml(:\d+:\d+)?: [a-z0-9_.\[\]]+: .+`)
+	for _, line := range strings.Split(err.Error(), "\n") {
+		if !form.MatchString(line) {
+			t.Errorf("want file:line:column: field: problem (got %q)", line)
+		}
+	}
+}
+
+func TestGoodFile(t *testing.T) {
+	f, err := config.Parse("f.yaml", []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := f.Space()[0]
+	if k.Scale != 1<<20 || k.Source != space.JVMHeap || f.Mode != config.Auto || f.Objective.Margin != config.Default().Objective.Margin || len(f.Digest) != 64 {
+		t.Errorf("want the file's values and the defaults (got %+v)", f)
+	}
+}
+
+// TestShippedFiles: the demo's file, and the one in the manifests, are good and agree about ranges.
+func TestShippedFiles(t *testing.T) {
+	lab, err := config.Load(filepath.Join("..", "..", "lab.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := config.Load(filepath.Join("..", "..", "k8s-sandbox", "manifests", "base", "tuner", "tuner.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ranges := func(f config.File) string {
+		out := map[string]string{}
+		for _, k := range f.Knobs {
+			out[k.Env] = fmt.Sprint(k.Min, k.Max, k.MemoryFraction, k.Format, k.ReadBack)
+		}
+		return fmt.Sprint(out)
+	}
+	if ranges(lab) != ranges(base) {
+		t.Errorf("want the same ranges:\n%s\n%s", ranges(lab), ranges(base))
+	}
+	if lab.Mode != config.Auto || base.Mode != config.Observe {
+		t.Errorf("want the demo to act and the base to observe (got %s and %s)", lab.Mode, base.Mode)
+	}
+}
+
+func TestNoFile(t *testing.T) {
+	if _, err := config.Load(filepath.Join(t.TempDir(), "none.yaml")); !os.IsNotExist(err) && (err == nil || !strings.Contains(err.Error(), "none.yaml")) {
+		t.Errorf("want the file named (got %v)", err)
+	}
+	for _, text := range []string{"", "# nothing\n", "[]", "null", "a: b: c"} {
+		if _, err := config.Parse("f.yaml", []byte(text)); err == nil {
+			t.Errorf("%q was taken", text)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(whole)
+	f.Add("knobs: [{steps: [1, a]}]")
+	f.Add("a: &a [*a]")
+	f.Fuzz(func(t *testing.T, text string) {
+		_, err := config.Parse("f.yaml", []byte(text))
+		if err != nil && !strings.HasPrefix(err.Error(), "f.yaml") {
+			t.Errorf("want the file named (got %v)", err)
+		}
+	})
+}

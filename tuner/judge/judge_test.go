@@ -1,0 +1,96 @@
+package judge_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+)
+
+func rules() judge.Rules { return judge.Rules{Margin: 0.03, Alpha: 0.05, SLO: 0.2, Tolerance: 0.2} }
+
+func windows(p99 float64, goodput ...float64) []judge.Window {
+	var out []judge.Window
+	for i, g := range goodput {
+		out = append(out, judge.Window{Goodput: g, P99: p99 * (1 + 0.001*float64(i))})
+	}
+	return out
+}
+
+func TestCompare(t *testing.T) {
+	base := windows(0.15, 1000, 1010, 990, 1005)
+	for name, c := range map[string]struct {
+		incumbent, candidate []judge.Window
+		want                 judge.Decision
+		reason               string
+	}{
+		"a clear gain":                                {base, windows(0.15, 1200, 1210, 1190, 1205), judge.Better, "+20.0 %"},
+		"a clear loss":                                {base, windows(0.15, 800, 810, 790, 805), judge.Worse, "-20.0 %"},
+		"the same":                                    {base, base, judge.NotBetter, "noise"},
+		"exactly equal values":                        {windows(0.15, 5, 5, 5, 5), windows(0.15, 5, 5, 5, 5), judge.NotBetter, "noise"},
+		"a clear gain below the margin":               {base, windows(0.15, 1015, 1016, 1017, 1018), judge.NotBetter, "margin"},
+		"a big median with overlap":                   {base, windows(0.15, 1300, 995, 1300, 900), judge.NotBetter, "noise"},
+		"three windows cannot be enough":              {base[:3], windows(0.15, 2000, 2010, 1990), judge.NotBetter, "noise"},
+		"a gain that breaks the SLO":                  {base, windows(0.3, 2000, 2010, 1990, 2005), judge.Worse, "breaks the SLO"},
+		"a P99 within the tolerance":                  {base, windows(0.23, 1200, 1210, 1190, 1205), judge.Better, "+20.0 %"},
+		"the way back under the SLO":                  {windows(0.5, 1000, 1010, 990, 1005), windows(0.15, 1000, 1010, 990, 1005), judge.Better, "meets the SLO"},
+		"under the SLO by giving up goodput":          {windows(0.5, 1000, 1010, 990, 1005), windows(0.15, 100, 101, 99, 100), judge.Worse, "-90"},
+		"both break it, the candidate less":           {windows(0.5, 1000, 1010, 990, 1005), windows(0.3, 900, 910, 890, 905), judge.Better, "both break"},
+		"both break it, the candidate more":           {windows(0.3, 1000, 1010, 990, 1005), windows(0.5, 2000, 2010, 1990, 2005), judge.Worse, "both break"},
+		"both break it alike, goodput counts nothing": {windows(0.5, 1000, 1010, 990, 1005), windows(0.5, 2000, 2010, 1990, 2005), judge.NotBetter, "both break"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v, err := judge.Compare(c.incumbent, c.candidate, rules())
+			if err != nil || v.Decision != c.want || !strings.Contains(v.Reason, c.reason) {
+				t.Errorf("want %s with %q (got %+v, %v)", c.want, c.reason, v, err)
+			}
+			for name, f := range map[string]float64{"effect": v.Effect, "p": v.P, "incumbent": v.Incumbent, "candidate": v.Candidate} {
+				if math.IsNaN(f) || math.IsInf(f, 0) {
+					t.Errorf("%s is %g, which no ledger can hold", name, f)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingToCompare(t *testing.T) {
+	if _, err := judge.Compare(nil, windows(0.1, 1), rules()); err == nil {
+		t.Error("want an error without an incumbent's windows")
+	}
+}
+
+func TestMinWindows(t *testing.T) {
+	for alpha, want := range map[float64]int{0.05: 4, 0.11: 3, 0.01: 5} {
+		if got := judge.MinWindows(alpha); got != want {
+			t.Errorf("alpha %g: want %d (got %d)", alpha, want, got)
+		}
+	}
+}
+
+// TestFalseKeeps: two sides of the same noise are told apart no more often than the level says (half of it: only gains are kept).
+func TestFalseKeeps(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	draw := func() []judge.Window {
+		var out []judge.Window
+		for range 5 {
+			out = append(out, judge.Window{Goodput: 1000 * (1 + 0.1*r.NormFloat64()), P99: 0.1})
+		}
+		return out
+	}
+	kept := 0
+	const studies = 4000
+	for range studies {
+		v, err := judge.Compare(draw(), draw(), rules())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v.Decision == judge.Better {
+			kept++
+		}
+	}
+	if share := float64(kept) / studies; share > 0.03 {
+		t.Errorf("want at most 3 %% false keeps (got %.1f %%)", share*100)
+	}
+}
