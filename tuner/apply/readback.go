@@ -61,6 +61,9 @@ func (b Brokers) settings(ctx context.Context) (map[string]string, error) {
 		}
 	}
 	out := map[string]string{}
+	if len(names) == 0 {
+		return out, nil
+	}
 	err := b.with(ctx, func(admin sarama.ClusterAdmin) error {
 		brokers, _, err := admin.DescribeCluster()
 		if err != nil {
