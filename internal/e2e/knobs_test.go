@@ -77,11 +77,17 @@ func knobsTakeEffect(t *testing.T, l *lab) {
 
 func brokerConfig(name string) func(*testing.T, *lab) (float64, error) {
 	return func(t *testing.T, _ *lab) (float64, error) {
-		admin, err := sarama.NewClusterAdminFromClient(kafkaClient(t))
+		client := kafkaClient(t)
+		admin, err := sarama.NewClusterAdminFromClient(client)
 		if err != nil {
 			return 0, err
 		}
-		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: "1", ConfigNames: []string{name}})
+		brokers := client.Brokers()
+		if len(brokers) != 1 {
+			return 0, fmt.Errorf("%d brokers", len(brokers))
+		}
+		id := strconv.Itoa(int(brokers[0].ID()))
+		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: []string{name}})
 		if err != nil {
 			return 0, err
 		}
@@ -152,7 +158,8 @@ func keep(t *testing.T) {
 	}
 	partition.MarkOffset(keptCommit, "e2e")
 	offsets.Commit()
-	if err := partition.Close(); err != nil {
+	partition.AsyncClose() // Close would wait for the manager to be closed
+	if err := offsets.Close(); err != nil {
 		t.Fatal(err)
 	}
 	mustBeKept(t)

@@ -121,6 +121,11 @@ func walk(root string, depth int, want func(string, fs.DirEntry) bool) []string 
 
 // refusals: each thing that is wrong with a machine is one clear message, and nothing is made.
 func refusals(t *testing.T, l *lab, before machine) {
+	t.Run("told why", func(t *testing.T) { toldWhy(t, l) })
+	compareMachine(t, before, machineNow(t, l))
+}
+
+func toldWhy(t *testing.T, l *lab) {
 	taken, err := net.Listen("tcp", kafkaAddr)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +156,6 @@ func refusals(t *testing.T, l *lab, before machine) {
 			}
 		})
 	}
-	compareMachine(t, before, machineNow(t, l))
 }
 
 // copyFor makes a program runnable by any user, wherever the checkout is.
