@@ -196,12 +196,12 @@ func topicBecomes(t *testing.T, b *kafkatest.Broker) {
 	defer admin.Close()
 	overrides := func() map[string]string {
 		t.Helper()
-		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
-		if err != nil {
-			t.Fatal(err)
+		results, err := admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: topic}}, sarama.DescribeConfigsOptions{})
+		if err != nil || len(results) != 1 {
+			t.Fatalf("got %d results, %v", len(results), err)
 		}
 		out := make(map[string]string)
-		for _, e := range entries {
+		for _, e := range results[0].Configs {
 			if e.Source == sarama.SourceTopic {
 				out[e.Name] = e.Value
 			}

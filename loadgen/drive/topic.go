@@ -101,14 +101,19 @@ func (k Kafka) createTopic(admin sarama.ClusterAdmin) error {
 
 // overrides are the configs set on the topic itself.
 func (k Kafka) overrides(admin sarama.ClusterAdmin) (map[string]string, error) {
-	entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: k.Topic})
+	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: k.Topic}}, sarama.DescribeConfigsOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("read configs of topic %q: %w", k.Topic, err)
 	}
 	out := make(map[string]string)
-	for _, e := range entries {
-		if e.Source == sarama.SourceTopic {
-			out[e.Name] = e.Value
+	for _, r := range results {
+		if r.ErrorCode != sarama.ErrNoError {
+			return nil, fmt.Errorf("read configs of topic %q: %w", k.Topic, r.ErrorCode)
+		}
+		for _, e := range r.Configs {
+			if e.Source == sarama.SourceTopic {
+				out[e.Name] = e.Value
+			}
 		}
 	}
 	return out, nil
