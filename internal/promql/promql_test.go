@@ -77,7 +77,9 @@ func TestBadData(t *testing.T) {
 		"a value that is no number":     {func() http.HandlerFunc { return answer(200, vector(`{"metric":{},"value":[1,"much"]}`)) }, promql.BadAnswer},
 		"a server that does not answer": {slow, promql.Timeout},
 		"a connection that breaks":      {broken, promql.Unreachable},
-		"a redirect that leads nowhere": {func() http.HandlerFunc { return http.RedirectHandler("http://127.0.0.1:1/", 302).ServeHTTP }, promql.Unreachable},
+		"a redirect that leads nowhere": {func() http.HandlerFunc {
+			return http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP
+		}, promql.Unreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler())

@@ -74,23 +74,37 @@ func (b Brokers) settings(ctx context.Context) (map[string]string, error) {
 		}
 		for _, broker := range brokers {
 			id := strconv.Itoa(int(broker.ID()))
-			entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: names})
-			if err != nil {
-				return fmt.Errorf("describe configs of broker %s: %w", id, err)
-			}
-			for _, e := range entries {
-				if !slices.Contains(names, e.Name) {
-					continue
-				}
-				if before, seen := out[e.Name]; seen && before != e.Value {
-					return fmt.Errorf("brokers disagree about %s: %s and, on broker %s, %s", e.Name, before, id, e.Value)
-				}
-				out[e.Name] = e.Value
+			if err := describeBroker(admin, id, names, out); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// describeBroker adds one broker's settings to out.
+func describeBroker(admin sarama.ClusterAdmin, id string, names []string, out map[string]string) error {
+	resource := &sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: names}
+	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return fmt.Errorf("describe configs of broker %s: %w", id, err)
+	}
+	for _, r := range results {
+		if r.ErrorCode != sarama.ErrNoError {
+			return fmt.Errorf("describe configs of broker %s: %w: %s", id, r.ErrorCode, r.ErrorMsg)
+		}
+		for _, e := range r.Configs {
+			if !slices.Contains(names, e.Name) {
+				continue
+			}
+			if before, seen := out[e.Name]; seen && before != e.Value {
+				return fmt.Errorf("brokers disagree about %s: %s and, on broker %s, %s", e.Name, before, id, e.Value)
+			}
+			out[e.Name] = e.Value
+		}
+	}
+	return nil
 }
 
 // with opens an admin connection for one piece of work: a kept one would outlive the pod that it leads to.
