@@ -171,6 +171,8 @@ func (c *Controller) observe(o Observation) float64 {
 	return float64(o.Consumed-first.consumed) / (o.Now - first.at).Seconds()
 }
 
+func (c *Controller) moving(now time.Duration) bool { return now-c.moved <= 2*Tick }
+
 func (c *Controller) enter(s State, now time.Duration) {
 	c.state, c.since, c.pressed = s, now, -1
 }
@@ -188,6 +190,7 @@ func (c *Controller) climb(dt, queue, served float64, p99 time.Duration, samples
 	late := samples >= minSamples && p99.Seconds() > c.target
 	piling := queue > 0.6*c.target && now-c.since > servedOver
 	switch {
+	case piling && !c.moving(now):
 	case piling && c.strikes > 0:
 		c.overloaded(served, now)
 	case piling:
@@ -237,7 +240,8 @@ func (c *Controller) hold(dt, queue, served float64, p99 time.Duration, samples 
 		if c.pressed < 0 {
 			c.pressed = now
 		}
-		if now-c.pressed > persist {
+		// A server that stands still is not overloaded: how much it can do is unknown until it moves.
+		if now-c.pressed > persist && c.moving(now) {
 			c.overloaded(served, now)
 		}
 		return
