@@ -145,6 +145,9 @@ func digest(set *appsv1.StatefulSet, container string, variables []string) (stri
 // ErrChanged says that the variable holds neither the old nor the new value: somebody else wrote it.
 var ErrChanged = errors.New("changed by somebody else")
 
+// ErrRefused says that the API server will not take the change: no right to it, an admission policy, an invalid object. Trying again is pointless.
+var ErrRefused = errors.New("refused by the API server")
+
 const conflictTries = 10 // the controller's status writes make conflicts too, several during a rollout
 
 // Set changes one variable from old to new and returns the target as it is then. When it already is new nothing is sent.
@@ -171,6 +174,8 @@ func (w *Workload) Set(ctx context.Context, variable, old, new string) (View, er
 			if err := pause(ctx, time.Duration(try)*50*time.Millisecond); err != nil {
 				return View{}, err
 			}
+		case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsUnauthorized(err):
+			return View{}, fmt.Errorf("patch %s: %w: %w", variable, ErrRefused, err)
 		default:
 			return View{}, fmt.Errorf("patch %s of statefulset %s/%s: %w", variable, w.c.Target.Namespace, w.c.Target.Name, err)
 		}

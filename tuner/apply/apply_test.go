@@ -193,6 +193,22 @@ func TestSetAgainAfterConflicts(t *testing.T) {
 	}
 }
 
+func TestSetRefused(t *testing.T) {
+	resource := schema.GroupResource{Resource: "statefulsets"}
+	for name, refusal := range map[string]error{
+		"no right":         apierrors.NewForbidden(resource, "kafka", errors.New("policy")),
+		"an invalid value": apierrors.NewInvalid(schema.GroupKind{Kind: "StatefulSet"}, "kafka", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, client := workload(t, statefulSet())
+			client.PrependReactor("patch", "statefulsets", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, refusal })
+			if _, err := w.Set(t.Context(), heap, "-Xms256m -Xmx256m", "-Xms512m -Xmx512m"); !errors.Is(err, apply.ErrRefused) {
+				t.Errorf("want it refused (got %v)", err)
+			}
+		})
+	}
+}
+
 func TestLook(t *testing.T) {
 	w, client := workload(t, statefulSet())
 	first, err := w.Look(t.Context())

@@ -15,7 +15,10 @@ const requestLimit = 10 * time.Second
 
 // Connect makes a client from a kubeconfig, or, when path is empty, from the pod's own account. It does not connect yet.
 func Connect(path string) (kubernetes.Interface, error) {
-	conf, err := clientcmd.BuildConfigFromFlags("", path)
+	conf, err := rest.InClusterConfig()
+	if path != "" {
+		conf, err = clientcmd.BuildConfigFromFlags("", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read kubernetes configuration: %w", err)
 	}

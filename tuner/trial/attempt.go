@@ -223,6 +223,10 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 			changed = r.disturbed(view, t.Candidate)
 			return nil
 		}
+		if errors.Is(err, apply.ErrRefused) {
+			changed = inconclusive("refused", "not applied: %v", err)
+			return nil
+		}
 		return err
 	})
 	return changed, err

@@ -59,6 +59,7 @@ func TestOutcomes(t *testing.T) {
 		"a full node proves nothing":               {fails(apply.Unschedulable), ledger.OutcomeInconclusive, "unschedulable", "seen in the test"},
 		"an API server away proves nothing":        {fails(apply.API), ledger.OutcomeInconclusive, "api", "seen in the test"},
 		"a variable without effect is taken back":  {func(w *world) { w.ignores = "io" }, ledger.OutcomeReverted, "read-back", "no effect"},
+		"a policy that forbids it proves nothing":  {func(w *world) { w.refuses = "4" }, ledger.OutcomeInconclusive, "refused", "outside the policy"},
 		"NaN proves nothing":                       {badly(&observe.Bad{Cause: "nan", Figure: "p99", Why: "NaN"}), ledger.OutcomeInconclusive, "nan", "p99: nan"},
 		"no data proves nothing":                   {badly(&observe.Bad{Cause: "no-data", Figure: "goodput", Why: "empty"}), ledger.OutcomeInconclusive, "no-data", "goodput: no-data"},
 		"a 5xx proves nothing":                     {badly(&observe.Bad{Cause: "server-error", Figure: "p99", Why: "503"}), ledger.OutcomeInconclusive, "server-error", "p99: server-error"},

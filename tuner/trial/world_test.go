@@ -39,6 +39,7 @@ type world struct {
 	broken  func(space.Point) *apply.RolloutError // the rollout of this configuration fails
 	bad     func(now time.Time) error             // no window can be measured
 	ignores string                                // the broker does not take this knob's variable
+	refuses string                                // the API server takes no such value
 	before  space.Point                           // what the broker ran with first
 	down    func() error                          // the API server
 	onLook  func(*world)                          // somebody else's hand; called with the lock held
@@ -90,6 +91,10 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 			w.mu.Unlock()
 			return apply.View{}, err
 		}
+	}
+	if w.refuses != "" && new == w.refuses && w.env[variable] != new {
+		w.mu.Unlock()
+		return apply.View{}, fmt.Errorf("patch: %w: outside the policy", apply.ErrRefused)
 	}
 	switch w.env[variable] {
 	case new:
