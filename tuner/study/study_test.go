@@ -1,0 +1,124 @@
+package study_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/search"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// records numbers and stamps what a tuner would write.
+func records(rs ...ledger.Record) []ledger.Record {
+	for i := range rs {
+		rs[i].Seq, rs[i].Time = uint64(i+1), time.Unix(int64(i), 0)
+	}
+	return rs
+}
+
+func edge(trial int, phase ledger.Phase, change ...func(*ledger.Record)) ledger.Record {
+	r := ledger.Record{Kind: ledger.Edge, Trial: trial, Phase: phase}
+	for _, c := range change {
+		c(&r)
+	}
+	return r
+}
+
+func proposal(r *ledger.Record) {
+	r.Change, r.Point = &ledger.Change{Knob: "io", Old: 2, New: 4, OldText: "2", NewText: "4"}, space.Point{"io": 4}
+}
+
+func judged(o ledger.Outcome, d judge.Decision) func(*ledger.Record) {
+	return func(r *ledger.Record) {
+		r.Outcome, r.Windows = o, []judge.Window{{Goodput: 150, P99: 0.1}}
+		if d != "" {
+			r.Verdict = &judge.Verdict{Decision: d, Effect: 0.5}
+		}
+	}
+}
+
+func begin() []ledger.Record {
+	return []ledger.Record{
+		{Kind: ledger.Session, Point: space.Point{"io": 2}, Revision: "r"},
+		{Kind: ledger.Measured, Point: space.Point{"io": 2}, Windows: []judge.Window{{Goodput: 100, P99: 0.1}}},
+		edge(1, ledger.Proposed, proposal), edge(1, ledger.Preflight),
+		edge(1, ledger.Applying, func(r *ledger.Record) { r.Restart = true }), edge(1, ledger.Verifying),
+	}
+}
+
+func TestEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcome  ledger.Outcome
+		decision judge.Decision
+		end      ledger.Phase
+		io       int64
+		tried    search.Outcome
+		change   string
+		best     float64
+	}{
+		"kept":         {ledger.OutcomeKept, judge.Better, ledger.Kept, 4, search.Better, "kept", 150},
+		"not better":   {ledger.OutcomeReverted, judge.NotBetter, ledger.Reverted, 2, search.NotBetter, "reverted", 100},
+		"worse":        {ledger.OutcomeReverted, judge.Worse, ledger.Reverted, 2, search.Worse, "reverted", 100},
+		"did not come": {ledger.OutcomeReverted, "", ledger.Reverted, 2, search.Worse, "reverted", 100},
+		"inconclusive": {ledger.OutcomeInconclusive, "", ledger.Reverted, 2, search.Inconclusive, "inconclusive", 100},
+		"discarded":    {ledger.OutcomeDiscarded, "", ledger.Reverted, 2, search.Inconclusive, "inconclusive", 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := records(append(begin(), edge(1, ledger.Judged, judged(c.outcome, c.decision)), edge(1, c.end))...)
+			s := study.Fold(all)
+			last := s.Changes[len(s.Changes)-1]
+			if s.Running() != nil || s.Incumbent["io"] != c.io || s.Tried()[0].Outcome != c.tried || last.Outcome != c.change || s.Best[0].Goodput != c.best || s.Restarts != 1 {
+				t.Errorf("want io %d, %v, %q, best %g (got %+v)", c.io, c.tried, c.change, c.best, s)
+			}
+			if errs := study.Verify(all); len(errs) > 0 {
+				t.Errorf("want it in order (got %v)", errors.Join(errs...))
+			}
+		})
+	}
+}
+
+func TestDesired(t *testing.T) {
+	all := records(begin()...)
+	for n, want := range map[int]int64{1: 2, 4: 2, 5: 4, 6: 4} {
+		if got := study.Fold(all[:n]).Desired()["io"]; got != want {
+			t.Errorf("after %d records: want io %d (got %d)", n, want, got)
+		}
+	}
+}
+
+func TestOutside(t *testing.T) {
+	out := ledger.Record{Kind: ledger.Outside, Author: "kubectl", Point: space.Point{"io": 8}, Revision: "s", Changes: []ledger.Change{{Knob: "io", OldText: "2", NewText: "8"}}}
+	s := study.Fold(records(append(begin()[:2], out)...))
+	if s.Incumbent["io"] != 8 || s.Rest != "s" || len(s.Windows) != 0 || s.Changes[0].Author != "kubectl" || len(s.Baseline) != 1 {
+		t.Errorf("want it the new incumbent, to be measured (got %+v)", s)
+	}
+}
+
+// TestVerify: orders that no tuner writes.
+func TestVerify(t *testing.T) {
+	for name, c := range map[string]struct {
+		rs   []ledger.Record
+		want string
+	}{
+		"an edge without a trial":    {[]ledger.Record{edge(1, ledger.Applying)}, "which is not running"},
+		"a phase backwards":          {append(begin(), edge(1, ledger.Preflight)), "phase preflight follows verifying"},
+		"backwards after a restart":  {append(begin(), edge(1, ledger.Preflight, func(r *ledger.Record) { r.Resumed = true })), ""},
+		"an end without a judgement": {append(begin(), edge(1, ledger.Kept)), "without a judgement"},
+		"two trials at once":         {append(begin(), edge(2, ledger.Proposed, proposal)), "out of turn"},
+		"a number left out":          {[]ledger.Record{edge(2, ledger.Proposed, proposal)}, "out of turn"},
+		"a proposal of nothing":      {[]ledger.Record{edge(1, ledger.Proposed)}, "out of turn"},
+		"an unknown phase":           {append(begin(), edge(1, "dancing")), "unknown phase"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := errors.Join(study.Verify(records(c.rs...))...)
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("want %q (got %v)", c.want, err)
+			}
+		})
+	}
+}
