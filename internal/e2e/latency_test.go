@@ -46,6 +46,7 @@ func newWitness(t *testing.T) *witness {
 	}
 	w := &witness{}
 	var wg sync.WaitGroup
+	var open []sarama.PartitionConsumer
 	for _, p := range partitions {
 		pc, err := consumer.ConsumePartition(labTopic, p, sarama.OffsetNewest)
 		if err != nil {
@@ -64,11 +65,14 @@ func newWitness(t *testing.T) *witness {
 				w.mu.Unlock()
 			}
 		})
-		t.Cleanup(pc.AsyncClose)
+		open = append(open, pc)
 	}
-	t.Cleanup(func() {
-		consumer.Close()
+	t.Cleanup(func() { // partitions first: the consumer's Close waits for them
+		for _, pc := range open {
+			pc.AsyncClose()
+		}
 		wg.Wait()
+		consumer.Close()
 	})
 	return w
 }
