@@ -123,6 +123,8 @@ func (o *options) load() (workload.Workload, error) {
 func drives(ctx context.Context, o options, w workload.Workload, log *slog.Logger, stdout io.Writer) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(gcLimit)
 	}
 	registry := prometheus.NewRegistry()

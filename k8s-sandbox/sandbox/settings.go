@@ -12,7 +12,7 @@ import (
 )
 
 // defaultWorkload is the one whose de-tuned start costs the most that tuning can win back (bench/ has the figures).
-const defaultWorkload = "durable"
+const defaultWorkload = "bulk"
 
 // sloOf reads the P99 limit out of the tuner's file: the load generator holds what the tuner judges by, so it stands in one place.
 func sloOf(file []byte) (string, error) {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/loadgen/payload"
 )
 
 const (
@@ -16,6 +18,13 @@ const (
 	commitEvery    = time.Second
 	markEvery      = 256 // records between two marks: a mark takes a lock that all partitions share
 )
+
+// buffered is how many records each partition may hold ready for its worker. After an outage all of them are full at once, so together they
+// must fit beside the payload arena: a thousand records of 50 KB in each of 24 partitions would be more than a gigabyte.
+func buffered(p payload.Config, partitions int) int {
+	const all = 64 << 20
+	return min(max(all/(max(p.Bytes, p.Max, 1)*max(partitions, 1)), 4), 1024)
+}
 
 // ConsumerConfig is the sarama configuration of consuming client n.
 func (k Kafka) ConsumerConfig(n int) (*sarama.Config, error) {
@@ -33,7 +42,7 @@ func (k Kafka) ConsumerConfig(n int) (*sarama.Config, error) {
 	c.Consumer.Group.Rebalance.Timeout = 10 * time.Second
 	c.Consumer.Group.Rebalance.Retry.Backoff = rejoinBackoff
 	c.Consumer.Group.Rebalance.Retry.Max = int(k.Workload.Producer.GiveUp / rejoinBackoff)
-	c.ChannelBufferSize = 1024
+	c.ChannelBufferSize = buffered(k.Workload.Payload, k.Workload.Topic.Partitions)
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configure consumer: %w", err)
 	}
