@@ -135,7 +135,8 @@ func All(l layout.Layout) []supervise.Component {
 	return []supervise.Component{
 		{Name: "etcd", Args: kube(etcd(l)...), Grace: 10 * time.Second, Probe: p.get("https://127.0.0.1:2379/health", "etcd-client")},
 		{Name: "containerd", Args: []string{"containerd", "--config", l.Config("containerd.toml")}, Grace: 10 * time.Second, Probe: p.containerd},
-		{Name: "kube-apiserver", Args: kube(apiserver(l)...), After: []string{"etcd"}, Grace: 10 * time.Second,
+		// It would wait a minute for the watches that pods hold; what it has answered is in etcd.
+		{Name: "kube-apiserver", Args: kube(apiserver(l)...), After: []string{"etcd"}, Grace: 2 * time.Second,
 			Probe: p.get(apiURL+"/readyz", "admin")},
 		{Name: "kube-controller-manager", Args: kube(controllerManager(l)...), After: []string{"kube-apiserver"},
 			Grace: 5 * time.Second, Probe: p.get("https://127.0.0.1:10257/healthz", "")},

@@ -127,7 +127,7 @@ func (s *Sandbox) writeOverlay(ctx context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make overlay: %w", err)
 	}
-	tuner, err := os.ReadFile(s.setting("LAB_FILE", filepath.Join(s.l.Checkout, "lab.yaml")))
+	tuner, err := os.ReadFile(s.tunerFile())
 	if err != nil {
 		return fmt.Errorf("read the tuner's file: %w", err)
 	}

@@ -190,7 +190,21 @@ func (s *Sandbox) preflight() error {
 	if missing := Missing(); len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("missing Debian packages: apt-get install -y --no-install-recommends %s", strings.Join(missing, " ")))
 	}
-	return errors.Join(append(errs, s.checkAddresses(), s.checkRoom())...)
+	return errors.Join(append(errs, s.checkAddresses(), s.checkRoom(), s.checkTunerFile())...)
+}
+
+// checkTunerFile asks the tuner itself: in its pod a bad file would only be seen as a container that ends again and again.
+func (s *Sandbox) checkTunerFile() error {
+	file := s.tunerFile()
+	out, err := exec.Command(s.l.Bin("tuner"), "run", "--config.check", "--config.file="+file).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("the tuner does not take %s: %w:\n%s", file, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (s *Sandbox) tunerFile() string {
+	return s.setting("LAB_FILE", filepath.Join(s.l.Checkout, "lab.yaml"))
 }
 
 func (s *Sandbox) checkAddresses() error {
