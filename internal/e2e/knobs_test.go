@@ -87,13 +87,16 @@ func brokerConfig(name string) func(*testing.T, *lab) (float64, error) {
 			return 0, fmt.Errorf("%d brokers", len(brokers))
 		}
 		id := strconv.Itoa(int(brokers[0].ID()))
-		entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: []string{name}})
+		resource := &sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: []string{name}}
+		results, err := admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
 		if err != nil {
 			return 0, err
 		}
-		for _, e := range entries {
-			if e.Name == name {
-				return strconv.ParseFloat(e.Value, 64)
+		for _, r := range results {
+			for _, e := range r.Configs {
+				if e.Name == name {
+					return strconv.ParseFloat(e.Value, 64)
+				}
 			}
 		}
 		return 0, fmt.Errorf("the broker does not know %s", name)

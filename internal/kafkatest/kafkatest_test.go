@@ -171,12 +171,13 @@ func wantConfig(t *testing.T, b *kafkatest.Broker, name, want string) {
 		t.Fatal(err)
 	}
 	defer admin.Close()
-	entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: "0", ConfigNames: []string{name}})
+	resource := &sarama.ConfigResource{Type: sarama.BrokerResource, Name: "0", ConfigNames: []string{name}}
+	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(entries) != 1 || entries[0].Value != want {
-		t.Errorf("broker's %s: got %+v, want %s", name, entries, want)
+	if len(results) != 1 || len(results[0].Configs) != 1 || results[0].Configs[0].Value != want {
+		t.Errorf("broker's %s: got %+v, want %s", name, results, want)
 	}
 }
 
