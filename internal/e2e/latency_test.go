@@ -143,7 +143,8 @@ func agreesWithWitness(t *testing.T) {
 			continue // the one is a version older than the other
 		}
 		newest := about.Timestamp.Add(-time.Duration(about.Age * float64(time.Second)))
-		p99, n := w.p99(newest.Add(-time.Duration(about.Window*float64(time.Second))), newest)
+		// A rate over ten seconds spans from the first scrape in them to the last one: one interval of two seconds less.
+		p99, n := w.p99(newest.Add(2*time.Second-time.Duration(about.Window*float64(time.Second))), newest)
 		if n == 0 {
 			t.Fatal("the independent consumer got nothing in ten seconds")
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,9 +172,9 @@ func TestTheScheduleIsKept(t *testing.T) {
 func TestEveryRecordIsAcknowledgedOrFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := mustWorkload(t, "name: w\npayload: {bytes: 100}\nwarmup: 2s\ntopic: {partitions: 3}\nproducer: {clients: 2, in_flight: 100, give_up: 1s}\n")
-		n := 0
+		var n atomic.Int64 // each client of the broker has a goroutine
 		b := &broker{latency: ms, down: between(3*time.Second, 8*time.Second), refuse: func(*drive.Record) error {
-			if n++; n%100 == 0 {
+			if n.Add(1)%100 == 0 {
 				return errors.New("refused")
 			}
 			return nil

@@ -76,6 +76,7 @@ type Study struct {
 	Trials   []Trial
 	Restarts int
 	Changes  []Change
+	config   string // digest of the file of the newest session
 	Finished string // why the search ended; empty while it goes on
 }
 
@@ -135,6 +136,7 @@ func (s *Study) Add(r ledger.Record) {
 	}
 	switch r.Kind {
 	case ledger.Session:
+		s.session(r.Config)
 		if s.Incumbent == nil && len(r.Point) > 0 {
 			s.Incumbent, s.Rest = r.Point, r.Revision
 		}
@@ -147,6 +149,15 @@ func (s *Study) Add(r ledger.Record) {
 	case ledger.Edge:
 		s.edge(r)
 	}
+}
+
+// session takes up the search again when the tuner's file is another one: it ended for that file's knobs, steps and objective, and what was
+// measured may have been measured otherwise.
+func (s *Study) session(config string) {
+	if s.config != "" && s.config != config {
+		s.Windows, s.Finished = nil, ""
+	}
+	s.config = config
 }
 
 func (s *Study) measured(r ledger.Record) {

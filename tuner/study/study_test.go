@@ -122,3 +122,21 @@ func TestVerify(t *testing.T) {
 		})
 	}
 }
+
+func TestAnotherFileTakesTheSearchUpAgain(t *testing.T) {
+	finished := func(config string) *study.Study {
+		s := study.Fold(records(
+			ledger.Record{Kind: ledger.Session, Config: "a", Point: space.Point{"io": 2}},
+			ledger.Record{Kind: ledger.Measured, Point: space.Point{"io": 2}, Windows: []judge.Window{{Goodput: 100}}},
+			ledger.Record{Kind: ledger.Finished, Reason: "nothing is better"},
+			ledger.Record{Kind: ledger.Session, Config: config, Point: space.Point{"io": 2}},
+		))
+		return s
+	}
+	if s := finished("a"); s.Finished == "" || s.Windows == nil {
+		t.Error("the same file: the search is to stay at its end")
+	}
+	if s := finished("b"); s.Finished != "" || s.Windows != nil {
+		t.Errorf("another file: still finished (%q), or still measured as before", s.Finished)
+	}
+}

@@ -29,7 +29,8 @@ func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
 		point = t.Candidate
 	}
 	number := t.Number
-	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: t.Author}); err != nil {
+	end := ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: t.Author, Reason: t.Reason}
+	if err := r.record(end); err != nil {
 		return err
 	}
 	r.announce(ctx, eventEnd(r.study.Trials[number-1]))
