@@ -155,6 +155,7 @@ func agreesWithWitness(t *testing.T) {
 		t.Fatalf("only %d figures in a minute", len(ratios))
 	}
 	ratio := median(ratios)
+	t.Logf("each: %.1f against %.1f", files, witnessed)
 	t.Logf("latency.txt %.2f ms, independent consumer %.2f ms (medians of %d windows of 10 s, %d records each); median ratio %.3f",
 		median(files), median(witnessed), len(files), records/len(files), ratio)
 	if ratio < 0.9 || ratio > 1.1 {

@@ -158,7 +158,7 @@ func (l *lab) knobInCluster(t *testing.T, env string) string {
 }
 
 func changesVisible(t *testing.T, l *lab, records []ledger.Record) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	events, err := l.kube.CoreV1().Events("kafka").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -199,9 +199,13 @@ func changesVisible(t *testing.T, l *lab, records []ledger.Record) {
 			t.Errorf("trial %d: no Event %s with %d and %d", r.Trial, reason, c.Old, c.New)
 		}
 		query := fmt.Sprintf(`count(tuner_change_timestamp_seconds{trial="%d",outcome=%q})`, r.Trial, outcome)
-		if n, err := l.value(ctx, query); err != nil || n != 1 {
-			t.Errorf("trial %d: %s: %v %v", r.Trial, query, n, err)
-		}
+		eventually(t, 15*time.Second, query, func() error { // the newest has to be scraped first
+			n, err := l.value(ctx, query)
+			if err == nil && n != 1 {
+				return fmt.Errorf("%v samples", n)
+			}
+			return err
+		})
 		if outcome != "attempted" && r.Reason == "" {
 			t.Errorf("trial %d: %s without a reason", r.Trial, outcome)
 		}
