@@ -39,7 +39,7 @@ type sink struct {
 	done chan struct{}
 }
 
-func (b *broker) Open(_ int, done func(*drive.Record, error)) (drive.Sink, error) {
+func (b *broker) Open(_ int, done func([]*drive.Record, error)) (drive.Sink, error) {
 	s := &sink{b: b, in: make(chan *drive.Record, 100000), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
@@ -53,12 +53,12 @@ func (b *broker) Open(_ int, done func(*drive.Record, error)) (drive.Sink, error
 			}
 			if b.refuse != nil {
 				if err := b.refuse(r); err != nil {
-					done(r, err)
+					done([]*drive.Record{r}, err)
 					continue
 				}
 			}
 			b.engine.Arrived(r.Partition, r.Value)
-			done(r, nil)
+			done([]*drive.Record{r}, nil)
 		}
 	}()
 	return s, nil

@@ -24,9 +24,13 @@ import (
 
 // Outlet is where records go: a Kafka cluster, or a stand-in in tests.
 type Outlet interface {
-	// Open makes client n. done is called once for each record sent, always from the same goroutine, with nil when it was acknowledged.
-	Open(n int, done func(*Record, error)) (Sink, error)
+	// Open makes client n. done is called with the records of one answer at the moment it comes, nil when they were acknowledged: once for
+	// each record sent, never from two goroutines at once and never from inside Send. The slice stays the outlet's.
+	Open(n int, done func(records []*Record, err error)) (Sink, error)
 }
+
+// ErrAborted says that a record's transaction was aborted on purpose: the record is neither acknowledged nor failed.
+var ErrAborted = errors.New("transaction aborted on purpose")
 
 // Sink is one producing client.
 type Sink interface {

@@ -69,7 +69,7 @@ func (k Kafka) ProducerConfig(n int) (*sarama.Config, error) {
 }
 
 // Open connects a producing client of its own.
-func (k Kafka) Open(n int, done func(*Record, error)) (Sink, error) {
+func (k Kafka) Open(n int, done func([]*Record, error)) (Sink, error) {
 	c, err := k.ProducerConfig(n)
 	if err != nil {
 		return nil, err
@@ -100,9 +100,10 @@ func (s *sink) Send(ctx context.Context, r *Record) bool {
 }
 
 // drain is the one goroutine that empties both of sarama's channels; it deadlocks unless somebody always does.
-func (s *sink) drain(done func(*Record, error)) {
+func (s *sink) drain(done func([]*Record, error)) {
 	defer close(s.drained)
 	successes, errs := s.producer.Successes(), s.producer.Errors()
+	one := make([]*Record, 1)
 	for successes != nil || errs != nil {
 		select {
 		case m, ok := <-successes:
@@ -111,7 +112,8 @@ func (s *sink) drain(done func(*Record, error)) {
 				continue
 			}
 			if r, ours := m.Metadata.(*Record); ours {
-				done(r, nil)
+				one[0] = r
+				done(one, nil)
 			}
 		case e, ok := <-errs:
 			if !ok {
@@ -119,7 +121,8 @@ func (s *sink) drain(done func(*Record, error)) {
 				continue
 			}
 			if r, ours := e.Msg.Metadata.(*Record); ours {
-				done(r, e.Err)
+				one[0] = r
+				done(one, e.Err)
 			}
 		}
 	}

@@ -16,11 +16,14 @@ type Record struct {
 	Sequence  uint64
 	Intended  time.Duration // on the engine's clock
 	Sent      time.Duration
+	Key       []byte // nil: none
 	Value     []byte
+	Header    []byte // the stamp when it is not in the value, nil otherwise
 
-	sum    uint32 // of the body
-	passes int    // how often sarama took the value to put it into a request
-	msg    sarama.ProducerMessage
+	sum    uint32                 // of the body
+	passes int                    // how often sarama took the value to put it into a request
+	wire   sarama.Record          // for our own batches
+	msg    sarama.ProducerMessage // for sarama's producer
 }
 
 // Encode and Length make the record its own sarama.Encoder: a byte slice in an interface would be allocated for each record. Sarama
@@ -40,6 +43,7 @@ func newRecords(n int, topic string, s *payload.Source) []*Record {
 		r := &Record{Value: make([]byte, s.Size())}
 		s.Fill(r.Value[stamp.Size:])
 		r.sum = stamp.Sum(r.Value[stamp.Size:])
+		r.wire.Value = r.Value
 		r.msg = sarama.ProducerMessage{Topic: topic, Value: r, Metadata: r}
 		out[i] = r
 	}

@@ -198,7 +198,13 @@ func (w *worker) send(drained context.Context, at time.Duration) {
 	}
 }
 
-func (w *worker) done(r *Record, err error) {
+func (w *worker) done(records []*Record, err error) {
+	for _, r := range records {
+		w.ended(r, err)
+	}
+}
+
+func (w *worker) ended(r *Record, err error) {
 	p := w.e.phase(w.e.clock.Wall(r.Intended))
 	if r.passes > 1 {
 		w.retried[p].Add(uint64(r.passes - 1))
