@@ -98,7 +98,7 @@ func (l Leaf) ensure(dir string, ca *x509.Certificate, caKey crypto.Signer) erro
 }
 
 func (l Leaf) covers(cert *x509.Certificate) bool {
-	if cert.Subject.CommonName != l.CommonName || time.Until(cert.NotAfter) < 30*24*time.Hour {
+	if cert.Subject.CommonName != l.CommonName {
 		return false
 	}
 	for _, h := range l.Hosts {

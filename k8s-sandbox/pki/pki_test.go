@@ -83,6 +83,14 @@ func TestWhatIsBrokenOrNoLongerFitsIsMadeAnew(t *testing.T) {
 			write(t, dir, "server.key", read(t, dir, "ca.key"))
 			return server()
 		},
+		"another authority": func(t *testing.T, dir string) pki.Leaf {
+			for _, f := range []string{"ca.crt", "ca.key"} {
+				if err := os.Remove(filepath.Join(dir, f)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return server()
+		},
 		"a new host": func(t *testing.T, _ string) pki.Leaf {
 			l := server()
 			l.Hosts = append(l.Hosts, "10.0.0.1")
@@ -98,8 +106,10 @@ func TestWhatIsBrokenOrNoLongerFitsIsMadeAnew(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			roots := x509.NewCertPool()
+			roots.AppendCertsFromPEM(read(t, dir, "ca.crt"))
 			for _, h := range leaf.Hosts {
-				if err := pair.Leaf.VerifyHostname(h); err != nil {
+				if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: h}); err != nil {
 					t.Error(err)
 				}
 			}
