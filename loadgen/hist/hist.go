@@ -2,11 +2,13 @@
 // the very same counts.
 //
 // It promises: recording neither allocates nor locks; every value counts, none is sampled; merging is exact, because recorders share one
-// fixed set of buckets; a quantile is within 1.1 % of the true one (one bucket of schema 6). Values above 2^18 s (three days) fall into the
-// last bucket, values of zero and below into the zero bucket. It leaves out sliding windows: subtract two snapshots.
+// fixed set of buckets; a quantile is within 1.1 % of the true one (one bucket of schema 6) and the very number that PromQL's
+// histogram_quantile gives for the same buckets; the least and the greatest latency are exact. Values above 2^18 s (three days) fall into
+// the last bucket, values of zero and below into the zero bucket. It leaves out sliding windows: subtract two snapshots.
 package hist
 
 import (
+	"iter"
 	"math"
 	"sync/atomic"
 	"time"
@@ -80,6 +82,8 @@ type Recorder struct {
 	counts [buckets]atomic.Uint64
 	zero   atomic.Uint64
 	sum    atomic.Uint64 // float64 bits, seconds
+	max    atomic.Int64
+	low    atomic.Int64 // math.MaxInt64 less the least: a maximum too, so that 0 is the start of both
 }
 
 // Record counts one latency.
@@ -87,6 +91,13 @@ func (r *Recorder) Record(d time.Duration) {
 	if d <= 0 {
 		r.zero.Add(1)
 		return
+	}
+	// Before the count, so that a snapshot never holds a latency beyond its extremes.
+	if int64(d) > r.max.Load() {
+		r.max.Store(int64(d))
+	}
+	if low := math.MaxInt64 - int64(d); low > r.low.Load() {
+		r.low.Store(low)
 	}
 	seconds := float64(d) / 1e9
 	k := min(key(seconds), maxKey)
@@ -99,6 +110,8 @@ type Snapshot struct {
 	counts []uint64 // nil while empty
 	zero   uint64
 	sum    float64
+	// Nothing outside the zero bucket is below min or above max; 0 while there is nothing.
+	min, max time.Duration
 }
 
 func (s *Snapshot) grow() {
@@ -110,7 +123,18 @@ func (s *Snapshot) grow() {
 // Reset empties the snapshot and keeps its memory.
 func (s *Snapshot) Reset() {
 	clear(s.counts)
-	s.zero, s.sum = 0, 0
+	s.zero, s.sum, s.min, s.max = 0, 0, 0, 0
+}
+
+// span widens the extremes by another's.
+func (s *Snapshot) span(low, high time.Duration) {
+	if high == 0 {
+		return
+	}
+	if s.max == 0 || low < s.min {
+		s.min = low
+	}
+	s.max = max(s.max, high)
 }
 
 // Add adds what the recorder has counted so far.
@@ -121,6 +145,7 @@ func (s *Snapshot) Add(r *Recorder) {
 	}
 	s.zero += r.zero.Load()
 	s.sum += math.Float64frombits(r.sum.Load())
+	s.span(time.Duration(math.MaxInt64-r.low.Load()), time.Duration(r.max.Load()))
 }
 
 // Merge adds another snapshot.
@@ -131,9 +156,10 @@ func (s *Snapshot) Merge(o *Snapshot) {
 	}
 	s.zero += o.zero
 	s.sum += o.sum
+	s.span(o.min, o.max)
 }
 
-// Sub takes away an earlier snapshot of the same recorders.
+// Sub takes away an earlier snapshot of the same recorders. Of what is left the extremes are known to the bucket only.
 func (s *Snapshot) Sub(earlier *Snapshot) {
 	s.grow()
 	for i, n := range earlier.counts {
@@ -155,32 +181,93 @@ func (s *Snapshot) Count() uint64 {
 // Sum is the total of all latencies in seconds.
 func (s *Snapshot) Sum() float64 { return s.sum }
 
-// Quantile is the latency that the fraction q of all stays under, interpolated inside the bucket as Prometheus does. ok is false when
-// there is nothing to tell from or q is not within 0..1.
+// Buckets are the native histogram's bucket indexes with their counts, in ascending order; empty ones and the zero bucket are left out.
+func (s *Snapshot) Buckets() iter.Seq2[int, uint64] {
+	return func(yield func(int, uint64) bool) {
+		for i, n := range s.counts {
+			if n > 0 && !yield(minKey+i, n) {
+				return
+			}
+		}
+	}
+}
+
+// Max is the greatest latency, 0 when there is none.
+func (s *Snapshot) Max() time.Duration {
+	for i := len(s.counts) - 1; i >= 0; i-- {
+		if s.counts[i] == 0 {
+			continue
+		}
+		if k := minKey + i; k < maxKey {
+			return min(s.max, nanoseconds(upper(k)))
+		}
+		return s.max
+	}
+	return 0
+}
+
+// Min is the least latency, 0 when there is none.
+func (s *Snapshot) Min() time.Duration {
+	k := s.lowest()
+	if s.zero > 0 || k < minKey {
+		return 0
+	}
+	return max(s.min, nanoseconds(upper(k-1)))
+}
+
+// lowest is the first bucket that holds something, below minKey when none does.
+func (s *Snapshot) lowest() int {
+	for k := range s.Buckets() {
+		return k
+	}
+	return minKey - 1
+}
+
+func nanoseconds(seconds float64) time.Duration { return time.Duration(math.Round(seconds * 1e9)) }
+
+// Quantile is the latency that the fraction q of all stays under, to the nanosecond what PromQL's histogram_quantile answers from the same
+// buckets: it interpolates like that, and in the same order of operations. ok is false when there is nothing to tell from or q is not
+// within 0..1.
 func (s *Snapshot) Quantile(q float64) (d time.Duration, ok bool) {
 	n := s.Count()
 	if n == 0 || !(q >= 0 && q <= 1) {
 		return 0, false
 	}
-	rank := q * float64(n)
-	cumulative := float64(s.zero)
-	if cumulative >= rank && s.zero > 0 {
+	k, fraction := s.locate(q, float64(n))
+	if k < minKey {
 		return 0, true
 	}
-	last := 0
-	for i, c := range s.counts {
+	low, high := math.Log2(upper(k-1)), math.Log2(upper(k))
+	return nanoseconds(math.Exp2(low + (high-low)*fraction)), true
+}
+
+// locate finds the bucket of a quantile, and how far into it; below minKey it is the zero bucket. From the median on it counts from the
+// top, as Prometheus does: 1 - q is then the smaller number, and the tail is what its digits are needed for.
+func (s *Snapshot) locate(q, n float64) (k int, fraction float64) {
+	var rank, cumulative, count float64
+	step, i, end := 1, -1, len(s.counts)
+	rank = q * n
+	if q >= 0.5 {
+		step, i, end = -1, len(s.counts)-1, -2
+		rank = (1 - q) * n
+	}
+	for ; i != end; i += step {
+		c := float64(s.zero)
+		if i >= 0 {
+			c = float64(s.counts[i])
+		}
 		if c == 0 {
 			continue
 		}
-		last = i
-		cumulative += float64(c)
-		if cumulative >= rank {
-			inside := (rank - (cumulative - float64(c))) / float64(c)
-			low, high := upper(minKey+i-1), upper(minKey+i)
-			return time.Duration(low * math.Pow(high/low, inside) * 1e9), true
+		k, count = minKey+i, c
+		if cumulative += c; cumulative >= rank {
+			break
 		}
 	}
-	return time.Duration(upper(minKey+last) * 1e9), true // q = 1 after rounding
+	if q < 0.5 {
+		return k, (rank - (cumulative - count)) / count
+	}
+	return k, (cumulative - rank) / count
 }
 
 // Over is the fraction of latencies in buckets that end above d; 0 when there are none.
