@@ -82,7 +82,7 @@ func TestBadFilesAreRefusedWithFieldValueAndWhatIsAllowed(t *testing.T) {
 		"name: a\ntopic: {config: {flush.messages: ''}}":                                        {"topic.config.flush.messages: must have a value"},
 		"name: a\ntopic: {config: {' x': '1'}}":                                                 {"topic.config:", `" x"`},
 		"name: a\npayload: {distribution: zipf}":                                                {"payload.distribution: must be fixed, uniform or lognormal", `"zipf"`},
-		"name: a\npayload: {bytes: 51}":                                                         {"payload.bytes: must be within 52..1000000", "got 51"},
+		"name: a\npayload: {bytes: 51}":                                                         {"payload.bytes: must be within 56..1000000", "got 51"},
 		"name: a\npayload: {bytes: 1000001}":                                                    {"payload.bytes:", "1000001"},
 		"name: a\npayload: {min: 5}":                                                            {"payload.min: has no meaning with distribution fixed"},
 		"name: a\npayload: {max: 5}":                                                            {"payload.max: has no meaning"},
