@@ -1,7 +1,6 @@
 package drive
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -66,70 +65,4 @@ func (k Kafka) ProducerConfig(n int) (*sarama.Config, error) {
 		return nil, fmt.Errorf("configure producer: %w", err)
 	}
 	return c, nil
-}
-
-// Open connects a producing client of its own.
-func (k Kafka) Open(n int, done func([]*Record, error)) (Sink, error) {
-	c, err := k.ProducerConfig(n)
-	if err != nil {
-		return nil, err
-	}
-	producer, err := sarama.NewAsyncProducer(k.Client.Brokers, c)
-	if err != nil {
-		return nil, fmt.Errorf("connect producer: %w", err)
-	}
-	s := &sink{producer: producer, drained: make(chan struct{})}
-	go s.drain(done)
-	return s, nil
-}
-
-type sink struct {
-	producer sarama.AsyncProducer
-	drained  chan struct{}
-}
-
-func (s *sink) Send(ctx context.Context, r *Record) bool {
-	r.msg.Partition = r.Partition
-	r.msg.Timestamp = time.Time{} // sarama overwrites it on topics with LogAppendTime
-	select {
-	case s.producer.Input() <- &r.msg:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// drain is the one goroutine that empties both of sarama's channels; it deadlocks unless somebody always does.
-func (s *sink) drain(done func([]*Record, error)) {
-	defer close(s.drained)
-	successes, errs := s.producer.Successes(), s.producer.Errors()
-	one := make([]*Record, 1)
-	for successes != nil || errs != nil {
-		select {
-		case m, ok := <-successes:
-			if !ok {
-				successes = nil
-				continue
-			}
-			if r, ours := m.Metadata.(*Record); ours {
-				one[0] = r
-				done(one, nil)
-			}
-		case e, ok := <-errs:
-			if !ok {
-				errs = nil
-				continue
-			}
-			if r, ours := e.Msg.Metadata.(*Record); ours {
-				one[0] = r
-				done(one, e.Err)
-			}
-		}
-	}
-}
-
-func (s *sink) Close() error {
-	s.producer.AsyncClose()
-	<-s.drained
-	return nil
 }
