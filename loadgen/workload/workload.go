@@ -22,7 +22,9 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/kafkalab/kafkalab/loadgen/keys"
 	"github.com/kafkalab/kafkalab/loadgen/payload"
+	"github.com/kafkalab/kafkalab/loadgen/schedule"
 	"github.com/kafkalab/kafkalab/loadgen/stamp"
 )
 
@@ -35,14 +37,17 @@ var presets embed.FS
 
 // Workload is one load.
 type Workload struct {
-	Name     string         `yaml:"name"`
-	About    string         `yaml:"about"`
-	Topic    Topic          `yaml:"topic"`
-	Payload  payload.Config `yaml:"payload"`
-	Producer Producer       `yaml:"producer"`
-	Consumer Consumer       `yaml:"consumer"`
-	SLO      SLO            `yaml:"slo"`
-	Warmup   time.Duration  `yaml:"warmup"` // the first records of a run are labelled so, not left out
+	Name     string          `yaml:"name"`
+	About    string          `yaml:"about"`
+	Topic    Topic           `yaml:"topic"`
+	Schedule schedule.Config `yaml:"schedule"` // without a shape, a constant rate is the caller's to give
+	Keys     keys.Config     `yaml:"keys"`
+	Payload  payload.Config  `yaml:"payload"`
+	Producer Producer        `yaml:"producer"`
+	Consumer Consumer        `yaml:"consumer"`
+	SLO      SLO             `yaml:"slo"`
+	Warmup   time.Duration   `yaml:"warmup"` // the first records of a run are labelled so, not left out
+	Seed     uint64          `yaml:"seed"`   // of what has none of its own: the times of a poisson schedule, which transactions are aborted
 }
 
 // Topic is what the topic must be. Config holds topic configs by their Kafka names.
@@ -64,15 +69,25 @@ type Producer struct {
 	MaxBatch   int           `yaml:"max_batch"` // never more records than this in a request; 0: no limit but bytes
 	InFlight   int           `yaml:"in_flight"` // records sent and not acknowledged, over all clients; beyond it the schedule waits
 	GiveUp     time.Duration `yaml:"give_up"`   // a record that cannot be sent for so long has failed
+
+	Transactions Transactions `yaml:"transactions"`
+}
+
+// Transactions is how each producing client groups its records.
+type Transactions struct {
+	Records   int     `yaml:"records"`    // in one transaction; 0: no transactions
+	AbortRate float64 `yaml:"abort_rate"` // part of the transactions that are aborted, 0 to 1
 }
 
 // Consumer is how records are read back.
 type Consumer struct {
-	Clients  int           `yaml:"clients"`
-	Group    string        `yaml:"group"`
-	FetchMin int           `yaml:"fetch_min"` // bytes the broker waits for, at most for MaxWait
-	FetchMax int           `yaml:"fetch_max"` // bytes per partition and fetch
-	MaxWait  time.Duration `yaml:"max_wait"`
+	Groups    int           `yaml:"groups"`    // each reads every record
+	Clients   int           `yaml:"clients"`   // in each group; 0: nothing is read back
+	Group     string        `yaml:"group"`     // name; further groups are called name-1, name-2 and so on
+	Isolation string        `yaml:"isolation"` // read_uncommitted or read_committed
+	FetchMin  int           `yaml:"fetch_min"` // bytes the broker waits for, at most for MaxWait
+	FetchMax  int           `yaml:"fetch_max"` // bytes per partition and fetch
+	MaxWait   time.Duration `yaml:"max_wait"`
 }
 
 // SLO is what the slo mode holds, and where it starts.
@@ -87,9 +102,10 @@ func defaults() Workload {
 	return Workload{
 		Topic:    Topic{Partitions: 6, Replication: 1},
 		Producer: Producer{Clients: 2, Acks: "all", Codec: "none", Sticky: 1, InFlight: 4096, GiveUp: 30 * time.Second},
-		Consumer: Consumer{Clients: 1, Group: "lab", FetchMin: 1, FetchMax: 1 << 20, MaxWait: 100 * time.Millisecond},
+		Consumer: Consumer{Groups: 1, Clients: 1, Group: "lab", Isolation: "read_uncommitted", FetchMin: 1, FetchMax: 1 << 20, MaxWait: 100 * time.Millisecond},
 		SLO:      SLO{P99: 200 * time.Millisecond, Start: 50, Min: 10, Max: 1e6},
 		Warmup:   10 * time.Second,
+		Seed:     1,
 	}
 }
 
