@@ -112,7 +112,10 @@ func (s *settings) collector(log *slog.Logger) (*collector.Exporter, error) {
 	if conf.MinInterval == 0 {
 		conf.MinInterval = -1 // asked for on purpose: always read
 	}
-	conf.Kafka = client.Config()
+	var err error
+	if conf.Kafka, err = client.Config(); err != nil {
+		return nil, err
+	}
 	return collector.New(conf)
 }
 

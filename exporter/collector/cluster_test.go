@@ -161,7 +161,11 @@ type exporter struct {
 func newExporter(t *testing.T, brokers []string, change func(*collector.Config)) *exporter {
 	t.Helper()
 	client := kafka.Client{Brokers: brokers, ID: "test"}
-	conf := collector.Config{Kafka: client.Config(), Brokers: brokers, MinInterval: -1}
+	settings, err := client.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := collector.Config{Kafka: settings, Brokers: brokers, MinInterval: -1}
 	if change != nil {
 		change(&conf)
 	}

@@ -22,7 +22,10 @@ type client struct {
 
 func newClient(t *testing.T, addr string) *client {
 	t.Helper()
-	conf := kafka.Client{Brokers: []string{addr}, ID: "test"}.Config()
+	conf, err := kafka.Client{Brokers: []string{addr}, ID: "test"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
 	conf.Producer.Partitioner = sarama.NewManualPartitioner
 	conf.Producer.Return.Successes = true
 	conf.Consumer.Offsets.AutoCommit.Enable = false

@@ -27,7 +27,10 @@ const (
 
 func kafkaClient(t *testing.T) sarama.Client {
 	t.Helper()
-	conf := kafka.Client{Brokers: []string{kafkaAddr}, ID: "e2e"}.Config()
+	conf, err := kafka.Client{Brokers: []string{kafkaAddr}, ID: "e2e"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
 	conf.Producer.RequiredAcks, conf.Producer.Return.Successes = sarama.WaitForAll, true
 	conf.Consumer.Offsets.AutoCommit.Enable = false
 	var client sarama.Client

@@ -41,7 +41,10 @@ func newWitness(t *testing.T) *witness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := kafka.Client{Brokers: []string{kafkaAddr}, ID: "e2e-witness"}.Config()
+	conf, err := kafka.Client{Brokers: []string{kafkaAddr}, ID: "e2e-witness"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
 	conf.Consumer.Fetch.Min, conf.Consumer.Fetch.Default = int32(load.Consumer.FetchMin), int32(load.Consumer.FetchMax)
 	conf.Consumer.MaxWaitTime = load.Consumer.MaxWait
 	consumer, err := sarama.NewConsumer([]string{kafkaAddr}, conf)

@@ -5,9 +5,9 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,31 +20,34 @@ type Client struct {
 	Brokers []string      // host:port, at least one
 	ID      string        // client.id as the broker's request log and quotas see it
 	Timeout time.Duration // dial, read and write; default 5 s
+
+	Security Security
 }
 
 // Validate reports every problem with its field and value.
 func (c Client) Validate() error {
+	var errs []error
 	if len(c.Brokers) == 0 {
-		return fmt.Errorf("brokers: at least one host:port is needed (got none)")
+		errs = append(errs, errors.New("brokers: at least one host:port is needed (got none)"))
 	}
-	var bad []string
 	for _, b := range c.Brokers {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			bad = append(bad, fmt.Sprintf("brokers: want host:port (got %q)", b))
+			errs = append(errs, fmt.Errorf("brokers: want host:port (got %q)", b))
 		}
 	}
-	if len(bad) > 0 {
-		return fmt.Errorf("%s", strings.Join(bad, "; "))
-	}
-	return nil
+	return errors.Join(append(errs, c.Security.Validate())...)
 }
 
 // quiet turns off sarama's own statistics, which take a mutex on every request and leak per-broker series; ours are Prometheus metrics.
 // Once, because the switch is the library's global variable and clients that run already read it.
 var quiet = sync.OnceFunc(func() { metrics.UseNilMetrics = true })
 
-// Config is sarama's configuration for this client. The caller may change it before use.
-func (c Client) Config() *sarama.Config {
+// Config is sarama's configuration for this client. The caller may change it before use. The error names each file of Security that cannot
+// be read.
+func (c Client) Config() (*sarama.Config, error) {
+	if err := c.Security.Validate(); err != nil {
+		return nil, err
+	}
 	quiet()
 	conf := sarama.NewConfig()
 	conf.ClientID = c.ID
@@ -57,5 +60,8 @@ func (c Client) Config() *sarama.Config {
 	conf.Net.DialTimeout, conf.Net.ReadTimeout, conf.Net.WriteTimeout = timeout, timeout, timeout
 	conf.Metadata.Timeout = 2 * timeout
 	conf.Metadata.AllowAutoTopicCreation = false // looking must not change the cluster
-	return conf
+	if err := c.Security.apply(conf); err != nil {
+		return nil, err
+	}
+	return conf, nil
 }

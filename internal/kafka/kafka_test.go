@@ -35,7 +35,10 @@ func TestValidateNamesEveryBadBroker(t *testing.T) {
 }
 
 func TestConfigIsOneThatSaramaTakesAndThatEndsInTime(t *testing.T) {
-	c := kafka.Client{Brokers: []string{"a:1"}, ID: "me", Timeout: time.Second}.Config()
+	c, err := kafka.Client{Brokers: []string{"a:1"}, ID: "me", Timeout: time.Second}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,10 @@ func (b *Broker) ready(ctx context.Context) error {
 
 // ask makes one metadata request of its own connection.
 func ask(addr string) error {
-	conf := kafka.Client{Brokers: []string{addr}, ID: "kafkatest", Timeout: 2 * time.Second}.Config()
+	conf, err := kafka.Client{Brokers: []string{addr}, ID: "kafkatest", Timeout: 2 * time.Second}.Config()
+	if err != nil {
+		return err
+	}
 	br := sarama.NewBroker(addr)
 	if err := br.Open(conf); err != nil {
 		return err

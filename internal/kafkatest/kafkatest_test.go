@@ -155,8 +155,12 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(after, "Z")
 }
 
-func config(b *kafkatest.Broker) (string, *sarama.Config) {
-	c := kafka.Client{Brokers: []string{b.Addr}, ID: "kafkatest-test"}.Config()
+func config(t *testing.T, b *kafkatest.Broker) (string, *sarama.Config) {
+	t.Helper()
+	c, err := kafka.Client{Brokers: []string{b.Addr}, ID: "kafkatest-test"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
 	c.Producer.RequiredAcks = sarama.WaitForAll
 	c.Producer.Return.Successes = true
 	c.Metadata.AllowAutoTopicCreation = true
@@ -165,7 +169,7 @@ func config(b *kafkatest.Broker) (string, *sarama.Config) {
 
 func wantConfig(t *testing.T, b *kafkatest.Broker, name, want string) {
 	t.Helper()
-	addr, conf := config(b)
+	addr, conf := config(t, b)
 	admin, err := sarama.NewClusterAdmin([]string{addr}, conf)
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +210,7 @@ func wantHeap(t *testing.T, b *kafkatest.Broker, want float64) {
 
 func produce(t *testing.T, b *kafkatest.Broker, value string) {
 	t.Helper()
-	addr, conf := config(b)
+	addr, conf := config(t, b)
 	p, err := sarama.NewSyncProducer([]string{addr}, conf)
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +224,7 @@ func produce(t *testing.T, b *kafkatest.Broker, value string) {
 // wantRecords compares the whole topic with want.
 func wantRecords(t *testing.T, b *kafkatest.Broker, want ...string) {
 	t.Helper()
-	addr, conf := config(b)
+	addr, conf := config(t, b)
 	c, err := sarama.NewConsumer([]string{addr}, conf)
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,10 @@ func buffered(p payload.Config, partitions int) int {
 
 // ConsumerConfig is the sarama configuration of consuming client n.
 func (k Kafka) ConsumerConfig(n int) (*sarama.Config, error) {
-	c := k.config("consumer", n)
+	c, err := k.config("consumer", n)
+	if err != nil {
+		return nil, err
+	}
 	w := k.Workload.Consumer
 	c.Consumer.Return.Errors = true
 	c.Consumer.Fetch.Min, c.Consumer.Fetch.Default = int32(w.FetchMin), int32(w.FetchMax)

@@ -189,7 +189,11 @@ func topicBecomes(t *testing.T, b *kafkatest.Broker) {
 		}
 		return n
 	}
-	admin, err := sarama.NewClusterAdmin([]string{b.Addr}, kafka.Client{ID: "test"}.Config())
+	conf, err := kafka.Client{ID: "test"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sarama.NewClusterAdmin([]string{b.Addr}, conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,10 +25,13 @@ type Kafka struct {
 	Logger   *slog.Logger
 }
 
-func (k Kafka) config(role string, n int) *sarama.Config {
+func (k Kafka) config(role string, n int) (*sarama.Config, error) {
 	client := k.Client
 	client.ID = fmt.Sprintf("loadgen-%s-%d", role, n)
-	c := client.Config()
+	c, err := client.Config()
+	if err != nil {
+		return nil, fmt.Errorf("configure %s: %w", role, err)
+	}
 	c.Net.DialTimeout, c.Net.ReadTimeout, c.Net.WriteTimeout = dialTimeout, readTimeout, readTimeout
 	// While the broker is away sarama asks for metadata until this ends, and only then fails what waits. Three failures within ten
 	// seconds would open its circuit breaker, which keeps failing records for ten more after the broker is back.
@@ -37,12 +40,15 @@ func (k Kafka) config(role string, n int) *sarama.Config {
 	c.Metadata.Retry.Max = int(c.Metadata.Timeout/c.Metadata.Retry.Backoff) + 1
 	c.Metadata.RefreshFrequency = time.Minute
 	c.Metadata.Full = false // the lab's topic only, not the cluster's
-	return c
+	return c, nil
 }
 
 // ProducerConfig is the sarama configuration of producing client n.
 func (k Kafka) ProducerConfig(n int) (*sarama.Config, error) {
-	c := k.config("producer", n)
+	c, err := k.config("producer", n)
+	if err != nil {
+		return nil, err
+	}
 	p := k.Workload.Producer
 	acks, ok := map[string]sarama.RequiredAcks{"none": sarama.NoResponse, "leader": sarama.WaitForLocal, "all": sarama.WaitForAll}[p.Acks]
 	if !ok {

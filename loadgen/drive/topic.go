@@ -46,7 +46,10 @@ func retriable(err sarama.KError) bool {
 }
 
 func (k Kafka) ensureTopic() (int, error) {
-	c := k.config("admin", 0)
+	c, err := k.config("admin", 0)
+	if err != nil {
+		return 0, err
+	}
 	c.Metadata.Timeout, c.Metadata.Retry.Max = readTimeout, 0
 	c.Metadata.Full = true // sarama connects an admin by it
 	admin, err := sarama.NewClusterAdmin(k.Client.Brokers, c)

@@ -110,7 +110,10 @@ func describeBroker(admin sarama.ClusterAdmin, id string, names []string, out ma
 // with opens an admin connection for one piece of work: a kept one would outlive the pod that it leads to.
 func (b Brokers) with(ctx context.Context, work func(sarama.ClusterAdmin) error) error {
 	client := kafka.Client{Brokers: b.Bootstrap, ID: Manager, Timeout: b.Timeout}
-	conf := client.Config()
+	conf, err := client.Config()
+	if err != nil {
+		return err
+	}
 	conf.Metadata.Retry.Max = 1 // the caller retries, with its own deadline
 	conf.Admin.Retry.Max = 1
 	result := make(chan error, 1)

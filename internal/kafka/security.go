@@ -1,0 +1,170 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/IBM/sarama"
+)
+
+// Security is how a client shows who it is and how it knows the cluster. The zero value is a plaintext connection without a name.
+//
+// It holds no secret: a password is named by the file or the variable it is in, is read anew for each connection, and is put nowhere else.
+type Security struct {
+	TLS  TLS  `yaml:"tls"`
+	SASL SASL `yaml:"sasl"`
+}
+
+// TLS encrypts the connections (1.2 or newer) and checks the brokers' certificates.
+type TLS struct {
+	Enabled            bool   `yaml:"enabled"`
+	CAFile             string `yaml:"ca_file"`              // PEM; empty: the system's
+	CertFile           string `yaml:"cert_file"`            // PEM of the client's certificate, where brokers ask for one
+	KeyFile            string `yaml:"key_file"`             // PEM of its key
+	ServerName         string `yaml:"server_name"`          // expected in the brokers' certificates; empty: each broker's host
+	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"` // takes any certificate: whoever sits in between reads and writes along
+}
+
+// SASL is a user name and where its password is.
+type SASL struct {
+	Mechanism    string `yaml:"mechanism"` // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: none
+	Username     string `yaml:"username"`
+	PasswordFile string `yaml:"password_file"` // a newline at its end is not part of the password
+	PasswordEnv  string `yaml:"password_env"`  // name of an environment variable, instead of a file
+}
+
+var mechanisms = [...]string{plain, scramSHA256, scramSHA512}
+
+// Validate reports every problem as `field: problem (got value)`. It opens no file: Client.Config does.
+func (s Security) Validate() error {
+	var errs []error
+	bad := func(field, problem, got string) {
+		errs = append(errs, fmt.Errorf("%s: %s (got %q)", field, problem, got))
+	}
+	t, a := s.TLS, s.SASL
+	if !t.Enabled {
+		for _, f := range []struct{ field, got string }{
+			{"tls.ca_file", t.CAFile}, {"tls.cert_file", t.CertFile}, {"tls.key_file", t.KeyFile}, {"tls.server_name", t.ServerName},
+		} {
+			if f.got != "" {
+				bad(f.field, "needs tls.enabled", f.got)
+			}
+		}
+		if t.InsecureSkipVerify {
+			errs = append(errs, errors.New("tls.insecure_skip_verify: needs tls.enabled (got true)"))
+		}
+	}
+	if t.CertFile != "" && t.KeyFile == "" {
+		bad("tls.key_file", "must be set with tls.cert_file", "")
+	}
+	if t.KeyFile != "" && t.CertFile == "" {
+		bad("tls.cert_file", "must be set with tls.key_file", "")
+	}
+	if t.InsecureSkipVerify && t.CAFile != "" {
+		bad("tls.ca_file", "has no effect with tls.insecure_skip_verify: leave one of them out", t.CAFile)
+	}
+	if a.Mechanism == "" {
+		for _, f := range []struct{ field, got string }{
+			{"sasl.username", a.Username}, {"sasl.password_file", a.PasswordFile}, {"sasl.password_env", a.PasswordEnv},
+		} {
+			if f.got != "" {
+				bad(f.field, "needs sasl.mechanism", f.got)
+			}
+		}
+		return errors.Join(errs...)
+	}
+	if !slices.Contains(mechanisms[:], a.Mechanism) {
+		bad("sasl.mechanism", "must be one of "+strings.Join(mechanisms[:], ", "), a.Mechanism)
+	}
+	if a.Username == "" {
+		bad("sasl.username", "must be set", "")
+	}
+	switch {
+	case a.PasswordFile == "" && a.PasswordEnv == "":
+		bad("sasl.password_file", "must be set, or sasl.password_env", "")
+	case a.PasswordFile != "" && a.PasswordEnv != "":
+		bad("sasl.password_env", "must not be set with sasl.password_file", a.PasswordEnv)
+	}
+	return errors.Join(errs...)
+}
+
+// config reads what the files hold now. A client's certificate is read again for each connection, so that a renewed one is taken up.
+func (t TLS) config() (*tls.Config, error) {
+	c := &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: t.ServerName,
+		// Only when somebody asked for it in so many words.
+		InsecureSkipVerify: t.InsecureSkipVerify,
+	}
+	var errs []error
+	if t.CAFile != "" {
+		pem, err := os.ReadFile(t.CAFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tls.ca_file: %w", err))
+		}
+		c.RootCAs = x509.NewCertPool()
+		if err == nil && !c.RootCAs.AppendCertsFromPEM(pem) {
+			errs = append(errs, fmt.Errorf("tls.ca_file: must hold a certificate in PEM (got %q)", t.CAFile))
+		}
+	}
+	if t.CertFile != "" {
+		if _, err := t.certificate(nil); err != nil {
+			errs = append(errs, err)
+		}
+		c.GetClientCertificate = t.certificate
+	}
+	return c, errors.Join(errs...)
+}
+
+func (t TLS) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("tls.cert_file and tls.key_file: %w", err)
+	}
+	return &pair, nil
+}
+
+// password is read for each connection, so that a rotated one is taken up.
+func (a SASL) password() (secret, error) {
+	if a.PasswordEnv != "" {
+		s := os.Getenv(a.PasswordEnv)
+		if s == "" {
+			return "", fmt.Errorf("sasl.password_env: the variable must hold a password (got %q, which is empty)", a.PasswordEnv)
+		}
+		return secret(s), nil
+	}
+	text, err := os.ReadFile(a.PasswordFile)
+	if err != nil {
+		return "", fmt.Errorf("sasl.password_file: %w", err)
+	}
+	s := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
+	if s == "" {
+		return "", fmt.Errorf("sasl.password_file: the file must hold a password (got %q, which is empty)", a.PasswordFile)
+	}
+	return secret(s), nil
+}
+
+// apply makes sarama's connections secure.
+func (s Security) apply(c *sarama.Config) error {
+	d := dialer{conf: c, plain: s.SASL.Mechanism == plain}
+	var errs []error
+	if s.TLS.Enabled {
+		var err error
+		d.tls, err = s.TLS.config()
+		errs = append(errs, err)
+	}
+	if s.SASL.Mechanism != "" {
+		_, err := s.SASL.password() // a file that is not there is better found now than by the first connection
+		errs = append(errs, err)
+		s.SASL.apply(c)
+	}
+	if d.tls != nil || d.plain {
+		c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, d
+	}
+	return errors.Join(errs...)
+}
