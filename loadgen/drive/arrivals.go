@@ -17,6 +17,7 @@ type arrivals struct {
 	bytes   [phases]atomic.Uint64
 	skewed  atomic.Uint64 // latencies below zero
 	foreign atomic.Uint64 // records without a stamp
+	read    int64         // records so far: their offset, as far as it matters here
 }
 
 func (a *arrivals) record(own bool, p phase, latency time.Duration, bytes int) {

@@ -258,18 +258,19 @@ func (e *Engine) Arrived(partition int32, value []byte) {
 		return
 	}
 	a := e.arrived[partition]
+	a.read++
 	s, err := stamp.Decode(value)
 	switch {
 	case errors.Is(err, stamp.ErrForeign):
 		a.foreign.Add(1)
 		return
 	case errors.Is(err, stamp.ErrHead):
-		e.verify.Corrupted(partition, 0, 0, 0, false)
+		e.verify.Corrupted(partition, a.read, s, false)
 		return
 	case err != nil:
-		e.verify.Corrupted(partition, s.Run, s.Producer, s.Sequence, true)
+		e.verify.Corrupted(partition, a.read, s, true)
 	default:
-		e.verify.Consumed(partition, s.Run, s.Producer, s.Sequence)
+		e.verify.Consumed(partition, a.read, s)
 	}
 	now := e.clock.Now()
 	latency := now - time.Duration(s.Mono)

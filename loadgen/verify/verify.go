@@ -1,53 +1,48 @@
-// Package verify finds records that were lost, repeated, reordered or damaged between producing and consuming.
+// Package verify finds records that were lost, repeated, reordered or damaged between producing and consuming, and names each.
 //
-// Each producer numbers its records 0, 1, 2… for each partition, and Kafka keeps the order within a partition. So a number that is skipped
-// opens a gap; a record that fills a gap came out of order; one that is neither new nor fills a gap is a repetition; a gap that stays open
-// for the grace time is a loss. Records that the producer itself reported as failed are excused: they may arrive or not.
+// Each producer numbers its records 0, 1, 2… for each partition (one stream), and Kafka keeps the order within a partition. So a number
+// that is skipped opens a gap; a record that fills a gap stands out of order in the log; one that is neither new nor fills a gap stands in
+// it twice; a gap that stays open is a loss. The offset tells what the consumers did from what the log holds: an offset that has been
+// consumed before is a re-delivery, as every rebalance may bring them, and not judged again; a consumer that takes a partition over beyond
+// the last offset consumed here shows that others have read it meanwhile, and the streams are followed from there on.
 //
-// It promises no false alarm as long as the grace time exceeds the time after which the producer gives up, and memory that grows with the
-// number of producers, partitions and open gaps only; of the open gaps of one stream the oldest are given up as lost beyond MaxGaps.
-// A stream of another run is followed from wherever it is first seen. It leaves out judging the body: package stamp does that.
+// Records that a producer gave up are excused: they may arrive or not. Our own producers say which (Failed, Aborted). Those of other runs,
+// copies of this program that share topic and group or have ended, say how many, in every stamp. Their gaps count as losses once a record
+// stamped the grace time later has arrived that still does not excuse them; gaps that nothing proves, because the copy was killed or the
+// partition went elsewhere, are no losses.
+//
+// It promises no false alarm as long as the grace time exceeds the time for which a producer keeps trying plus the time by which a record
+// may go out late, and as long as consumers mark a record only after Consumed. A stream of another run is judged from where it is first
+// seen, and so is one of ours in a partition that others have read: what got lost just where a partition changed hands between two
+// processes nobody sees. Memory grows with the streams of the last ten grace times and with open gaps, of which MaxRanges are kept.
+//
+// There is one Verifier for each consumer group. It leaves out judging the body: package stamp does that.
 package verify
 
 import (
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/kafkalab/kafkalab/loadgen/stamp"
 )
 
-// MaxGaps bounds the open gaps, and likewise the excused ranges, of one stream.
-const MaxGaps = 4096
+// MaxRanges bounds how many ranges of numbers, missing or excused, all streams remember together. Beyond it the oldest of the stream that
+// needs one more are given up: missing ones of our own are lost, those of other runs are not judged, excused ones are remembered by their
+// number only. Each stream may keep fewRanges in any case.
+const (
+	MaxRanges = 1 << 18
+	fewRanges = 4
+)
 
-// Counts are totals since the start.
-type Counts struct {
-	Lost, Duplicated, Reordered, Corrupted uint64
-}
-
-// Fault is one finding.
-type Fault struct {
-	Kind      string // lost, duplicated, reordered or corrupted
-	Topic     string
-	Partition int32
-	Run       uint64
-	Producer  uint32
-	First     uint64 // sequence numbers First to Last
-	Last      uint64
-}
-
-// LogValue names the fault in a log line.
-func (f Fault) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("kind", f.Kind), slog.String("topic", f.Topic), slog.Int("partition", int(f.Partition)),
-		slog.String("run", fmt.Sprintf("%016x", f.Run)), slog.Uint64("producer", uint64(f.Producer)), slog.Uint64("first", f.First), slog.Uint64("last", f.Last))
-}
-
-// Config says what to verify. Topic, Partitions and Grace are required.
+// Config says what to verify. Topic, Partitions, Grace and Now are required.
 type Config struct {
 	Topic      string
 	Partitions int
 	Run        uint64               // our own run: its streams begin with 0
 	Grace      time.Duration        // a gap open for longer is a loss
+	Committed  bool                 // the consumers read committed records only
 	Found      func(Fault)          // called for each fault, while the partition is locked; nil: counted only
 	Now        func() time.Duration // since any epoch
 }
@@ -55,25 +50,9 @@ type Config struct {
 // Verifier follows every stream. All methods may be called from any goroutine; partitions do not wait for each other.
 type Verifier struct {
 	c          Config
+	began      atomic.Bool
+	ranges     atomic.Int64 // remembered by all streams
 	partitions []partition
-}
-
-type partition struct {
-	mu      sync.Mutex
-	streams map[streamID]*stream
-	counts  Counts
-}
-
-type streamID struct {
-	run      uint64
-	producer uint32
-}
-
-type stream struct {
-	next    uint64 // one above the highest number seen
-	gaps    ranges
-	excused ranges // failed according to the producer
-	seen    time.Duration
 }
 
 // New makes a verifier.
@@ -99,147 +78,117 @@ func New(c Config) (*Verifier, error) {
 	}
 	v := &Verifier{c: c, partitions: make([]partition, c.Partitions)}
 	for i := range v.partitions {
-		v.partitions[i].streams = make(map[streamID]*stream)
+		v.partitions[i].init(v, int32(i))
 	}
 	return v, nil
 }
 
+// partition is nil for a partition that was added while running: it carries none of our records.
 func (v *Verifier) partition(n int32) *partition {
 	if n < 0 || int(n) >= len(v.partitions) {
-		return nil // partitions added while running carry none of our records
+		return nil
 	}
 	return &v.partitions[n]
 }
 
-func (p *partition) stream(id streamID, start uint64) *stream {
-	s := p.streams[id]
-	if s == nil {
-		s = &stream{next: start}
-		p.streams[id] = s
-	}
-	return s
-}
+// Began says that our producers are about to send their first record. A partition that no consumer has been assigned by then is read by
+// another copy.
+func (v *Verifier) Began() { v.began.Store(true) }
 
-func (v *Verifier) start(run, sequence uint64) uint64 {
-	if run == v.c.Run {
-		return 0
+// Assigned says that one of our consumers takes the partition over and will read from the offset; below 0: not known yet.
+func (v *Verifier) Assigned(part int32, offset int64) {
+	if p := v.partition(part); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.take(offset)
 	}
-	return sequence
 }
 
 // Consumed says that a sound record has arrived.
-func (v *Verifier) Consumed(part int32, run uint64, producer uint32, sequence uint64) {
+func (v *Verifier) Consumed(part int32, offset int64, s stamp.Stamp) {
+	p := v.partition(part)
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	st := p.last
+	if st == nil || st.run != s.Run || st.producer != s.Producer {
+		st = p.streams[streamID{s.Run, s.Producer}]
+		p.last = st
+	}
+	if st != nil && st.plain && s.Sequence == st.next && s.Failed == st.failed && offset >= p.next {
+		// Nearly every record: the next one of a stream of which nothing is open.
+		st.next, st.touched = st.next+1, true
+		p.next = offset + 1
+		p.mu.Unlock()
+		return
+	}
+	defer p.mu.Unlock()
+	p.judge(st, offset, s)
+}
+
+// Corrupted says that a record arrived damaged. named tells whether its stamp is known all the same: then it is not missed as well.
+func (v *Verifier) Corrupted(part int32, offset int64, s stamp.Stamp, named bool) {
 	p := v.partition(part)
 	if p == nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id := streamID{run, producer}
-	s := p.stream(id, v.start(run, sequence))
-	s.seen = v.c.Now()
+	f := Fault{Kind: Corrupted, Offset: offset}
 	switch {
-	case sequence == s.next:
-		s.next++
-	case sequence > s.next:
-		v.open(p, id, s, part, sequence)
-		s.next = sequence + 1
-	case s.gaps.remove(sequence):
-		p.counts.Reordered++
-		v.found("reordered", part, id, sequence, sequence)
-	case s.excused.remove(sequence): // reported as failed, and arrived all the same, late
+	case named:
+		st := p.streams[streamID{s.Run, s.Producer}]
+		if !p.judge(st, offset, s) {
+			return
+		}
+		f.Run, f.Producer, f.First, f.Last, f.Count = s.Run, s.Producer, s.Sequence, s.Sequence, 1
+	case offset < p.next:
+		p.counts.Redelivered++
+		return
 	default:
-		p.counts.Duplicated++
-		v.found("duplicated", part, id, sequence, sequence)
+		p.next = offset + 1
 	}
-}
-
-// open notes the numbers from s.next up to sequence as missing, but for the excused ones.
-func (v *Verifier) open(p *partition, id streamID, s *stream, part int32, sequence uint64) {
-	at := s.next
-	for _, e := range s.excused.list {
-		if e.to <= at || e.from >= sequence {
-			continue
-		}
-		if e.from > at {
-			s.gaps.add(span{from: at, to: e.from, since: s.seen})
-		}
-		at = min(e.to, sequence)
-	}
-	if at < sequence {
-		s.gaps.add(span{from: at, to: sequence, since: s.seen})
-	}
-	for len(s.gaps.list) > MaxGaps {
-		v.lose(p, id, part, s.gaps.list[0])
-		s.gaps.list = s.gaps.list[1:]
-	}
+	p.counts.Corrupted++
+	p.report(f)
 }
 
 // Failed says that the producer gave a record of our own run up: it is no loss if it never arrives, and no fault if it does.
 func (v *Verifier) Failed(part int32, producer uint32, sequence uint64) {
-	p := v.partition(part)
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s := p.stream(streamID{v.c.Run, producer}, 0)
-	if sequence < s.next && !s.gaps.remove(sequence) {
-		return // has arrived already
-	}
-	s.excused.add(span{from: sequence, to: sequence + 1, since: v.c.Now()})
-	if over := len(s.excused.list) - MaxGaps; over > 0 {
-		s.excused.list = s.excused.list[over:]
+	v.excuse(part, producer, sequence, false)
+}
+
+// Aborted says that the transaction of a record of our own run was aborted: it is no loss if it never arrives, and a fault if it reaches a
+// reader of committed records. It has to be called before the producer sends its next record to the partition.
+func (v *Verifier) Aborted(part int32, producer uint32, sequence uint64) {
+	v.excuse(part, producer, sequence, v.c.Committed)
+}
+
+func (v *Verifier) excuse(part int32, producer uint32, sequence uint64, aborted bool) {
+	if p := v.partition(part); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.excuse(producer, sequence, aborted)
 	}
 }
 
-// Corrupted says that a record arrived damaged. id tells whether its stamp could be read: then it is not missed as well.
-func (v *Verifier) Corrupted(part int32, run uint64, producer uint32, sequence uint64, id bool) {
-	p := v.partition(part)
-	if p == nil {
-		return
+// Ended says that the producer has given out the numbers below sequence and that our consumers have read the partition to its end, so that
+// what has not arrived is missing also where no later record shows it.
+func (v *Verifier) Ended(part int32, producer uint32, sequence uint64) {
+	if p := v.partition(part); p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.end(producer, sequence)
 	}
-	if id {
-		v.Consumed(part, run, producer, sequence)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.counts.Corrupted++
-	v.found("corrupted", part, streamID{run, producer}, sequence, sequence)
 }
 
-// Sweep declares gaps lost that have been open for the grace time, and forgets streams of other runs that have ended. Call it every
-// second or so; with all true, at the end, every gap counts.
+// Sweep declares gaps of our own run lost that have been open for the grace time, and forgets streams of other runs that have ended. Call
+// it every second or so; with all true, at the end, every gap of our own counts.
 func (v *Verifier) Sweep(all bool) {
 	now := v.c.Now()
 	for i := range v.partitions {
-		p := &v.partitions[i]
-		p.mu.Lock()
-		for id, s := range p.streams {
-			keep := s.gaps.list[:0]
-			for _, g := range s.gaps.list {
-				if all || now-g.since >= v.c.Grace {
-					v.lose(p, id, int32(i), g)
-				} else {
-					keep = append(keep, g)
-				}
-			}
-			s.gaps.list = keep
-			if id.run != v.c.Run && len(keep) == 0 && now-s.seen > 10*v.c.Grace {
-				delete(p.streams, id)
-			}
-		}
-		p.mu.Unlock()
+		v.partitions[i].sweep(now, all)
 	}
-}
-
-func (v *Verifier) lose(p *partition, id streamID, part int32, g span) {
-	p.counts.Lost += g.to - g.from
-	v.found("lost", part, id, g.from, g.to-1)
-}
-
-func (v *Verifier) found(kind string, part int32, id streamID, first, last uint64) {
-	v.c.Found(Fault{Kind: kind, Topic: v.c.Topic, Partition: part, Run: id.run, Producer: id.producer, First: first, Last: last})
 }
 
 // Counts sums all partitions.
@@ -248,49 +197,41 @@ func (v *Verifier) Counts() Counts {
 	for i := range v.partitions {
 		p := &v.partitions[i]
 		p.mu.Lock()
-		c := p.counts
+		sum.add(p.counts)
 		p.mu.Unlock()
-		sum.Lost += c.Lost
-		sum.Duplicated += c.Duplicated
-		sum.Reordered += c.Reordered
-		sum.Corrupted += c.Corrupted
 	}
 	return sum
 }
 
-// Missing is the number of records in gaps that are still within the grace time.
+// Missing is the number of records in gaps that are neither lost nor excused yet.
 func (v *Verifier) Missing() uint64 {
-	var n uint64
-	for i := range v.partitions {
-		p := &v.partitions[i]
-		p.mu.Lock()
-		for _, s := range p.streams {
-			for _, g := range s.gaps.list {
-				n += g.to - g.from
-			}
-		}
-		p.mu.Unlock()
-	}
-	return n
+	return v.sum(func(st *stream) uint64 { return st.missing })
 }
 
 // Seen is the number of records of our own run that are behind us: those up to the highest number seen of each stream, and those given up
 // beyond it. What the producers have sent and this does not count is still under way; a gap is not, since its successors have arrived.
 func (v *Verifier) Seen() uint64 {
+	return v.sum(func(st *stream) uint64 {
+		if st.run != v.c.Run {
+			return 0
+		}
+		n := st.next
+		for _, e := range st.excused.live() {
+			if e.to > st.next {
+				n += e.to - max(e.from, st.next)
+			}
+		}
+		return n
+	})
+}
+
+func (v *Verifier) sum(of func(*stream) uint64) uint64 {
 	var n uint64
 	for i := range v.partitions {
 		p := &v.partitions[i]
 		p.mu.Lock()
-		for id, s := range p.streams {
-			if id.run != v.c.Run {
-				continue
-			}
-			n += s.next
-			for _, e := range s.excused.list {
-				if e.to > s.next {
-					n += e.to - max(e.from, s.next)
-				}
-			}
+		for _, st := range p.streams {
+			n += of(st)
 		}
 		p.mu.Unlock()
 	}

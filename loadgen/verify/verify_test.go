@@ -2,13 +2,12 @@ package verify_test
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kafkalab/kafkalab/loadgen/stamp"
 	"github.com/kafkalab/kafkalab/loadgen/verify"
 )
 
@@ -17,20 +16,26 @@ const (
 	grace = time.Minute
 )
 
+// bench is one consumer group's verifier and the log that it reads.
 type bench struct {
 	*verify.Verifier
 	now    time.Duration
+	offset int64 // of the record appended last
 	faults []verify.Fault
 }
 
-func mustNew(t testing.TB, partitions int) *bench {
+func mustNew(t testing.TB, change func(*verify.Config)) *bench {
 	t.Helper()
-	b := &bench{}
-	v, err := verify.New(verify.Config{
-		Topic: "lab", Partitions: partitions, Run: run, Grace: grace,
+	b := &bench{offset: -1}
+	c := verify.Config{
+		Topic: "lab", Partitions: 2, Run: run, Grace: grace,
 		Now:   func() time.Duration { return b.now },
 		Found: func(f verify.Fault) { b.faults = append(b.faults, f) },
-	})
+	}
+	if change != nil {
+		change(&c)
+	}
+	v, err := verify.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,9 +43,39 @@ func mustNew(t testing.TB, partitions int) *bench {
 	return b
 }
 
+// consume appends records of our producer 1 to partition 0 and reads them.
 func (b *bench) consume(sequences ...uint64) {
 	for _, s := range sequences {
-		b.Consumed(0, run, 1, s)
+		b.offset++
+		b.again(b.offset, s)
+	}
+}
+
+// again reads a record of our producer 1 that has been appended before.
+func (b *bench) again(offset int64, sequence uint64) {
+	b.Consumed(0, offset, stamp.Stamp{Run: run, Producer: 1, Sequence: sequence})
+}
+
+// other appends records of another run's producer 1, stamped now, and reads them.
+func (b *bench) other(failed uint32, sequences ...uint64) {
+	for _, s := range sequences {
+		b.offset++
+		b.Consumed(0, b.offset, stamp.Stamp{Run: run + 1, Producer: 1, Sequence: s, Failed: failed, Wall: int64(b.now)})
+	}
+}
+
+func (b *bench) corrupt(sequence uint64, named bool) {
+	b.offset++
+	s := stamp.Stamp{}
+	if named {
+		s = stamp.Stamp{Run: run, Producer: 1, Sequence: sequence}
+	}
+	b.Corrupted(0, b.offset, s, named)
+}
+
+func (b *bench) failed(sequences ...uint64) {
+	for _, s := range sequences {
+		b.Failed(0, 1, s)
 	}
 }
 
@@ -49,61 +84,28 @@ func (b *bench) pass(d time.Duration) {
 	b.Sweep(false)
 }
 
-func TestFaultsAreFoundAndNamed(t *testing.T) {
-	for name, tc := range map[string]struct {
-		do    func(*bench)
-		want  verify.Counts
-		named []string // kind first-last
-	}{
-		"in order: nothing":              {func(b *bench) { b.consume(0, 1, 2, 3); b.pass(2 * grace) }, verify.Counts{}, nil},
-		"one missing is lost":            {func(b *bench) { b.consume(0, 1, 3); b.pass(grace) }, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
-		"a stretch missing is lost":      {func(b *bench) { b.consume(0, 10); b.pass(grace) }, verify.Counts{Lost: 9}, []string{"lost 1-9"}},
-		"the very first missing is lost": {func(b *bench) { b.consume(2); b.pass(grace) }, verify.Counts{Lost: 2}, []string{"lost 0-1"}},
-		"missing, but not for long yet":  {func(b *bench) { b.consume(0, 2); b.pass(grace - 1) }, verify.Counts{}, nil},
-		"late by one is reordered":       {func(b *bench) { b.consume(0, 2, 1, 3); b.pass(grace) }, verify.Counts{Reordered: 1}, []string{"reordered 1-1"}},
-		"backwards is reordered":         {func(b *bench) { b.consume(3, 2, 1, 0); b.pass(grace) }, verify.Counts{Reordered: 3}, []string{"reordered 2-2", "reordered 1-1", "reordered 0-0"}},
-		"twice in a row is duplicated":   {func(b *bench) { b.consume(0, 1, 1, 2) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
-		"a batch again is duplicated":    {func(b *bench) { b.consume(0, 1, 2, 0, 1, 2, 3) }, verify.Counts{Duplicated: 3}, []string{"duplicated 0-0", "duplicated 1-1", "duplicated 2-2"}},
-		"after it was lost: duplicated":  {func(b *bench) { b.consume(0, 2); b.pass(grace); b.consume(1) }, verify.Counts{Lost: 1, Duplicated: 1}, []string{"lost 1-1", "duplicated 1-1"}},
-		"failed before: no loss":         {func(b *bench) { b.Failed(0, 1, 1); b.consume(0, 2); b.pass(grace) }, verify.Counts{}, nil},
-		"failed after: no loss":          {func(b *bench) { b.consume(0, 2); b.Failed(0, 1, 1); b.pass(grace) }, verify.Counts{}, nil},
-		"failed and arrived: no fault":   {func(b *bench) { b.Failed(0, 1, 1); b.consume(0, 1, 2); b.pass(grace) }, verify.Counts{}, nil},
-		"failed and arrived late":        {func(b *bench) { b.Failed(0, 1, 1); b.consume(0, 2, 1); b.pass(grace) }, verify.Counts{}, nil},
-		"failed, arrived, and again":     {func(b *bench) { b.Failed(0, 1, 1); b.consume(0, 2, 1, 1) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
-		"a stretch failed amid losses": {func(b *bench) {
-			for s := uint64(4); s < 7; s++ {
-				b.Failed(0, 1, s)
-			}
-			b.consume(0, 10)
-			b.pass(grace)
-		}, verify.Counts{Lost: 6}, []string{"lost 1-3", "lost 7-9"}},
-		"damaged, name readable":   {func(b *bench) { b.consume(0); b.Corrupted(0, run, 1, 1, true); b.consume(2); b.pass(grace) }, verify.Counts{Corrupted: 1}, []string{"corrupted 1-1"}},
-		"damaged, name unreadable": {func(b *bench) { b.consume(0); b.Corrupted(0, 0, 0, 0, false); b.consume(2); b.pass(grace) }, verify.Counts{Corrupted: 1, Lost: 1}, []string{"corrupted 0-0", "lost 1-1"}},
-		"another run from its middle": {func(b *bench) {
-			for _, s := range []uint64{500, 501, 503} {
-				b.Consumed(0, run+1, 1, s)
-			}
-			b.pass(grace)
-		}, verify.Counts{Lost: 1}, []string{"lost 502-502"}},
-		"producers do not disturb each other": {func(b *bench) {
-			for s := range uint64(100) {
-				for p := range uint32(10) {
-					b.Consumed(int32(p%2), run, p, s)
-				}
-			}
-			b.pass(grace)
-		}, verify.Counts{}, nil},
-		"the end of a run settles what is open": {func(b *bench) { b.consume(0, 2); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 1-1"}},
-	} {
+type judged struct {
+	do    func(*bench)
+	want  verify.Counts
+	named []string // kind first-last, with /count where it is not all of them
+}
+
+func judge(t *testing.T, change func(*verify.Config), cases map[string]judged) {
+	t.Helper()
+	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			b := mustNew(t, 2)
+			b := mustNew(t, change)
 			tc.do(b)
 			if got := b.Counts(); got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 			var named []string
 			for _, f := range b.faults {
-				named = append(named, fmt.Sprintf("%s %d-%d", f.Kind, f.First, f.Last))
+				n := fmt.Sprintf("%s %d-%d", f.Kind, f.First, f.Last)
+				if f.Count != f.Last-f.First+1 {
+					n += fmt.Sprintf("/%d", f.Count)
+				}
+				named = append(named, n)
 				if f.Topic != "lab" {
 					t.Errorf("fault without its topic: %+v", f)
 				}
@@ -115,43 +117,242 @@ func TestFaultsAreFoundAndNamed(t *testing.T) {
 	}
 }
 
-// Faults are put into a long stream of many producers at random, as a broker might; every one must be found and nothing else.
-func TestInjectedFaultsAreAllFound(t *testing.T) {
-	const producers, records = 8, 100_000
-	r := rand.New(rand.NewPCG(11, 12))
-	b := mustNew(t, 4)
-	var want verify.Counts
-	for p := range uint32(producers) {
-		for s := uint64(0); s < records; s++ {
-			part := int32(p % 4)
-			switch {
-			case s > 0 && s < records-2 && r.IntN(5000) == 0: // lost
-				want.Lost++
-				continue
-			case r.IntN(5000) == 0:
-				want.Duplicated++
-				b.Consumed(part, run, p, s)
-			case s < records-2 && r.IntN(5000) == 0: // two change places
-				want.Reordered++
-				b.Consumed(part, run, p, s+1)
-				b.Consumed(part, run, p, s)
-				s++
-				continue
+func TestFaultsAreFoundAndNamed(t *testing.T) {
+	judge(t, nil, map[string]judged{
+		"in order: nothing":              {func(b *bench) { b.consume(0, 1, 2, 3); b.pass(2 * grace) }, verify.Counts{}, nil},
+		"one missing is lost":            {func(b *bench) { b.consume(0, 1, 3); b.pass(grace) }, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
+		"a stretch missing is lost":      {func(b *bench) { b.consume(0, 10); b.pass(grace) }, verify.Counts{Lost: 9}, []string{"lost 1-9"}},
+		"the very first missing is lost": {func(b *bench) { b.consume(2); b.pass(grace) }, verify.Counts{Lost: 2}, []string{"lost 0-1"}},
+		"missing, but not for long yet":  {func(b *bench) { b.consume(0, 2); b.pass(grace - 1) }, verify.Counts{}, nil},
+		"late by one is reordered":       {func(b *bench) { b.consume(0, 2, 1, 3); b.pass(grace) }, verify.Counts{Reordered: 1}, []string{"reordered 1-1"}},
+		"backwards is reordered":         {func(b *bench) { b.consume(3, 2, 1, 0); b.pass(grace) }, verify.Counts{Reordered: 3}, []string{"reordered 2-2", "reordered 1-1", "reordered 0-0"}},
+		"twice in a row is duplicated":   {func(b *bench) { b.consume(0, 1, 1, 2) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
+		"a batch again is duplicated":    {func(b *bench) { b.consume(0, 1, 2, 0, 1, 2, 3) }, verify.Counts{Duplicated: 3}, []string{"duplicated 0-0", "duplicated 1-1", "duplicated 2-2"}},
+		"late, and then again":           {func(b *bench) { b.consume(0, 2, 1, 1) }, verify.Counts{Reordered: 1, Duplicated: 1}, []string{"reordered 1-1", "duplicated 1-1"}},
+		"after it was lost: duplicated":  {func(b *bench) { b.consume(0, 2); b.pass(grace); b.consume(1) }, verify.Counts{Lost: 1, Duplicated: 1}, []string{"lost 1-1", "duplicated 1-1"}},
+		"each gap has its own time": {func(b *bench) { b.consume(0, 2); b.pass(grace / 2); b.consume(4); b.pass(grace / 2) },
+			verify.Counts{Lost: 1}, []string{"lost 1-1"}},
+		"damaged, name readable":   {func(b *bench) { b.consume(0); b.corrupt(1, true); b.consume(2); b.pass(grace) }, verify.Counts{Corrupted: 1}, []string{"corrupted 1-1"}},
+		"damaged, name unreadable": {func(b *bench) { b.consume(0); b.corrupt(1, false); b.consume(2); b.pass(grace) }, verify.Counts{Corrupted: 1, Lost: 1}, []string{"corrupted 0-0/0", "lost 1-1"}},
+		"damaged and late": {func(b *bench) { b.consume(0, 2); b.corrupt(1, true); b.pass(grace) },
+			verify.Counts{Corrupted: 1, Reordered: 1}, []string{"reordered 1-1", "corrupted 1-1"}},
+		"producers do not disturb each other": {func(b *bench) {
+			for s := range uint64(100) {
+				for p := range uint32(10) {
+					b.offset++
+					b.Consumed(int32(p%2), b.offset, stamp.Stamp{Run: run, Producer: p, Sequence: s})
+				}
 			}
-			b.Consumed(part, run, p, s)
-		}
-	}
-	if want.Lost == 0 || want.Duplicated == 0 || want.Reordered == 0 {
-		t.Fatalf("the test put in too little: %+v", want)
-	}
-	b.pass(grace)
-	if got := b.Counts(); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
+			b.pass(grace)
+		}, verify.Counts{}, nil},
+		"the end of a run settles what is open": {func(b *bench) { b.consume(0, 2); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 1-1"}},
+		"the end of a run shows a missing tail": {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 5); b.Sweep(true) }, verify.Counts{Lost: 3}, []string{"lost 2-4"}},
+		"a tail given up is not missing":        {func(b *bench) { b.consume(0, 1); b.failed(3, 4); b.Ended(0, 1, 5); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
+		"a whole tail has arrived":              {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 2); b.Ended(0, 7, 0); b.Sweep(true) }, verify.Counts{}, nil},
+		"of a stream nothing arrived at all":    {func(b *bench) { b.Ended(0, 7, 2); b.Sweep(true) }, verify.Counts{Lost: 2}, []string{"lost 0-1"}},
+	})
+}
+
+func TestRecordsGivenUpAreExcused(t *testing.T) {
+	judge(t, nil, map[string]judged{
+		"before: no loss":           {func(b *bench) { b.failed(1); b.consume(0, 2); b.pass(grace) }, verify.Counts{}, nil},
+		"after: no loss":            {func(b *bench) { b.consume(0, 2); b.failed(1); b.pass(grace) }, verify.Counts{}, nil},
+		"twice: no loss":            {func(b *bench) { b.failed(1, 1); b.consume(0, 2); b.failed(1); b.pass(grace) }, verify.Counts{}, nil},
+		"and arrived: no fault":     {func(b *bench) { b.failed(1); b.consume(0, 1, 2); b.pass(grace) }, verify.Counts{}, nil},
+		"arrived before: no fault":  {func(b *bench) { b.consume(0, 1, 2); b.failed(1); b.pass(grace) }, verify.Counts{}, nil},
+		"and arrived late":          {func(b *bench) { b.failed(1); b.consume(0, 2, 1); b.pass(grace) }, verify.Counts{}, nil},
+		"arrived late, and again":   {func(b *bench) { b.failed(1); b.consume(0, 2, 1, 1) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
+		"arrived in order, again":   {func(b *bench) { b.failed(1); b.consume(0, 1, 1, 2) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
+		"amid losses":               {func(b *bench) { b.failed(4, 5, 6); b.consume(0, 10); b.pass(grace) }, verify.Counts{Lost: 6}, []string{"lost 1-3", "lost 7-9"}},
+		"amid losses, afterwards":   {func(b *bench) { b.consume(0, 10); b.failed(6, 4, 5); b.pass(grace) }, verify.Counts{Lost: 6}, []string{"lost 1-3", "lost 7-9"}},
+		"far ahead of the consumer": {func(b *bench) { b.failed(1, 3); b.pass(9 * grace); b.consume(0, 2, 4); b.pass(grace) }, verify.Counts{}, nil},
+		"everything":                {func(b *bench) { b.failed(0, 1, 2); b.Ended(0, 1, 3); b.Sweep(true) }, verify.Counts{}, nil},
+		"another producer's do not count": {func(b *bench) { b.Failed(0, 2, 1); b.Failed(1, 1, 1); b.consume(0, 2); b.pass(grace) },
+			verify.Counts{Lost: 1}, []string{"lost 1-1"}},
+	})
+}
+
+func TestARebalanceBringsRedeliveriesAndNoFaults(t *testing.T) {
+	judge(t, nil, map[string]judged{
+		"read again after the last commit": {func(b *bench) {
+			b.consume(0, 1, 2, 3)
+			b.Assigned(0, 2)
+			b.again(2, 2)
+			b.again(3, 3)
+			b.consume(4)
+		}, verify.Counts{Redelivered: 2}, nil},
+		"the one before has not finished": {func(b *bench) {
+			b.consume(0, 1, 2, 3)
+			b.Assigned(0, 2)
+			b.again(2, 2)
+			b.consume(4) // the old consumer, from its buffer
+			b.again(3, 3)
+			b.again(4, 4)
+			b.consume(5)
+		}, verify.Counts{Redelivered: 3}, nil},
+		"the new one is ahead": {func(b *bench) {
+			b.consume(0, 1, 2, 3)
+			b.again(3, 3)
+			b.consume(4, 5)
+			b.again(4, 4) // the old consumer, from its buffer
+			b.again(5, 5)
+		}, verify.Counts{Redelivered: 3}, nil},
+		"faults are not found again": {func(b *bench) {
+			b.consume(0, 2, 1, 1)
+			b.corrupt(3, true)
+			b.corrupt(4, false)
+			b.consume(5)
+			for i, s := range []uint64{0, 2, 1, 1} {
+				b.again(int64(i), s)
+			}
+			b.Corrupted(0, 4, stamp.Stamp{Run: run, Producer: 1, Sequence: 3}, true)
+			b.Corrupted(0, 5, stamp.Stamp{}, false)
+			b.again(6, 5)
+			b.pass(grace)
+		}, verify.Counts{Reordered: 1, Duplicated: 1, Corrupted: 2, Lost: 1, Redelivered: 7},
+			[]string{"reordered 1-1", "duplicated 1-1", "corrupted 3-3", "corrupted 0-0/0", "lost 4-4"}},
+		"a gap is none the less a loss": {func(b *bench) { b.consume(0, 2); b.again(0, 0); b.again(1, 2); b.pass(grace) },
+			verify.Counts{Lost: 1, Redelivered: 2}, []string{"lost 1-1"}},
+		"control records and a new leader move the offset": {func(b *bench) { b.consume(0, 1); b.offset += 7; b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
+		"the log was made anew": {func(b *bench) {
+			b.consume(0, 1, 2, 3)
+			b.offset = -1
+			b.consume(4, 5, 5, 8, 7) // at offsets that have been here before
+			b.pass(grace)
+		}, verify.Counts{Duplicated: 1, Reordered: 1, Lost: 1}, []string{"duplicated 5-5", "reordered 7-7", "lost 6-6"}},
+		"the consumer begins anew at the end of the log": {func(b *bench) { b.consume(0, 1); b.Assigned(0, -1); b.offset = 40; b.consume(4); b.pass(grace) },
+			verify.Counts{Lost: 2}, []string{"lost 2-3"}},
+	})
+}
+
+func TestPartitionsThatOtherCopiesReadAreJudgedFromWhereWeReadThem(t *testing.T) {
+	judge(t, nil, map[string]judged{
+		"away and back": {func(b *bench) {
+			b.Assigned(0, -1)
+			b.Assigned(0, 0)
+			b.Began()
+			b.consume(0, 1, 2)
+			b.offset = 99 // the other copy read up to here
+			b.Assigned(0, 100)
+			b.consume(50, 51, 53)
+			b.pass(grace)
+		}, verify.Counts{Lost: 1}, []string{"lost 52-52"}},
+		"away and back, read again from its last commit": {func(b *bench) {
+			b.consume(0, 1, 2)
+			b.Assigned(0, 100)
+			b.again(60, 10) // ours from before, that was not told yet
+			b.offset = 99
+			b.consume(50, 51, 51)
+		}, verify.Counts{Redelivered: 1, Duplicated: 1}, []string{"duplicated 51-51"}},
+		"a gap from before stays one": {func(b *bench) { b.consume(0, 2); b.Assigned(0, 100); b.offset = 99; b.consume(50); b.pass(grace) },
+			verify.Counts{Lost: 1}, []string{"lost 1-1"}},
+		"a number from the time away is not judged": {func(b *bench) { b.consume(0, 1); b.Assigned(0, 100); b.offset = 99; b.consume(50, 30, 51) }, verify.Counts{}, nil},
+		"first assigned after we began": {func(b *bench) {
+			b.Began()
+			b.failed(3, 4)
+			b.Assigned(0, 1000)
+			b.offset = 999
+			b.consume(500, 501, 503)
+			b.pass(grace)
+		}, verify.Counts{Lost: 1}, []string{"lost 502-502"}},
+		"never assigned, so nothing is missing": {func(b *bench) { b.Began(); b.Assigned(0, 7); b.Ended(0, 1, 100); b.Sweep(true) }, verify.Counts{}, nil},
+		"assigned before we began: from the first": {func(b *bench) {
+			b.Assigned(0, -1)
+			b.Began()
+			b.Assigned(0, 5)
+			b.offset = 4
+			b.consume(1)
+			b.pass(grace)
+		},
+			verify.Counts{Lost: 1}, []string{"lost 0-0"}},
+		"from one of our consumers to another": {func(b *bench) {
+			b.Assigned(0, 0)
+			b.Began()
+			b.consume(0, 1)
+			b.Assigned(0, 2)
+			b.consume(3)
+			b.pass(grace)
+		}, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
+		"streams of other runs are taken up again too": {func(b *bench) {
+			b.other(0, 5, 6)
+			b.Assigned(0, 100)
+			b.offset = 99
+			b.other(0, 50)
+			b.pass(grace)
+			b.other(0, 51)
+		},
+			verify.Counts{}, nil},
+	})
+}
+
+func TestOtherRunsSayHowManyTheyGaveUp(t *testing.T) {
+	judge(t, nil, map[string]judged{
+		"from the middle on":                 {func(b *bench) { b.other(9, 500, 501); b.pass(grace); b.other(9, 502) }, verify.Counts{}, nil},
+		"before the middle is not judged":    {func(b *bench) { b.other(0, 500, 501, 400, 502) }, verify.Counts{}, nil},
+		"missing for the grace time: lost":   {func(b *bench) { b.other(0, 500, 502); b.pass(grace); b.other(0, 503) }, verify.Counts{Lost: 1}, []string{"lost 501-501"}},
+		"not for the grace time yet":         {func(b *bench) { b.other(0, 500, 502); b.pass(grace - 1); b.other(0, 503) }, verify.Counts{}, nil},
+		"given up when the gap shows":        {func(b *bench) { b.other(0, 500); b.other(2, 503); b.pass(grace); b.other(2, 504) }, verify.Counts{}, nil},
+		"known to be given up only later":    {func(b *bench) { b.other(0, 500, 503); b.other(0, 504); b.other(2, 505); b.pass(grace); b.other(2, 506) }, verify.Counts{}, nil},
+		"at the last moment":                 {func(b *bench) { b.other(0, 500, 503); b.pass(grace); b.other(2, 504) }, verify.Counts{}, nil},
+		"some given up, some lost":           {func(b *bench) { b.other(0, 500, 504); b.other(2, 505); b.pass(grace); b.other(2, 506) }, verify.Counts{Lost: 1}, []string{"lost 501-503/1"}},
+		"the producer stopped or was killed": {func(b *bench) { b.other(0, 500, 502); b.pass(grace); b.pass(99 * grace); b.Sweep(true) }, verify.Counts{}, nil},
+		"the consumer lags: stamps decide":   {func(b *bench) { b.other(0, 500, 502); at := b.now; b.pass(9 * grace); b.now = at; b.other(0, 503) }, verify.Counts{}, nil},
+		"given up and arrived all the same does not excuse what is lost later": {func(b *bench) {
+			b.other(0, 500)
+			b.other(3, 501, 502)
+			b.other(3, 504)
+			b.pass(grace)
+			b.other(3, 505)
+		}, verify.Counts{Lost: 1}, []string{"lost 503-503"}},
+		"given up and arrived late":          {func(b *bench) { b.other(0, 500, 502); b.other(1, 503, 501); b.pass(grace); b.other(1, 504) }, verify.Counts{}, nil},
+		"late is reordered":                  {func(b *bench) { b.other(0, 500, 502, 501, 503); b.pass(grace); b.other(0, 504) }, verify.Counts{Reordered: 1}, []string{"reordered 501-501"}},
+		"twice is duplicated":                {func(b *bench) { b.other(0, 500, 501, 501) }, verify.Counts{Duplicated: 1}, []string{"duplicated 501-501"}},
+		"an older count comes late":          {func(b *bench) { b.other(1, 500, 502); b.other(0, 501); b.other(1, 504); b.pass(grace); b.other(1, 505) }, verify.Counts{Reordered: 1, Lost: 1}, []string{"reordered 501-501", "lost 503-503"}},
+		"the count passes its highest value": {func(b *bench) { b.other(1<<32-1, 500); b.other(1, 503); b.pass(grace); b.other(1, 504) }, verify.Counts{}, nil},
+		"a stream that was silent for long is met anew": {func(b *bench) {
+			b.other(0, 500, 501)
+			b.pass(11 * grace)
+			b.pass(11 * grace)
+			b.other(0, 600)
+			b.pass(grace)
+			b.other(0, 601)
+		}, verify.Counts{}, nil},
+		"and one that was silent for less is not": {func(b *bench) { b.other(0, 500); b.pass(9 * grace); b.other(0, 502); b.pass(grace); b.other(0, 503) },
+			verify.Counts{Lost: 1}, []string{"lost 501-501"}},
+		"a restarted producer is a new run": {func(b *bench) {
+			b.other(0, 500, 501)
+			b.Consumed(0, b.offset+1, stamp.Stamp{Run: run + 2, Producer: 1})
+			b.Consumed(0, b.offset+2, stamp.Stamp{Run: run + 2, Producer: 1, Sequence: 1})
+			b.pass(grace)
+		}, verify.Counts{}, nil},
+	})
+}
+
+func TestAbortedTransactions(t *testing.T) {
+	aborted := func(b *bench) { b.Aborted(0, 1, 1) }
+	t.Run("for readers of committed records", func(t *testing.T) {
+		judge(t, func(c *verify.Config) { c.Committed = true }, map[string]judged{
+			"not arrived: no fault":      {func(b *bench) { b.consume(0); aborted(b); b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
+			"arrived before":             {func(b *bench) { b.consume(0, 1); aborted(b); b.consume(2) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
+			"arrived after":              {func(b *bench) { b.consume(0); aborted(b); b.consume(1, 2) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
+			"arrived late":               {func(b *bench) { b.consume(0); aborted(b); b.consume(2, 1) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
+			"given up as well":           {func(b *bench) { b.failed(1); aborted(b); b.consume(0, 2); b.pass(grace) }, verify.Counts{}, nil},
+			"one beside a failed one":    {func(b *bench) { b.failed(0); aborted(b); b.failed(2); b.consume(0, 1, 2) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
+			"a loss beside it":           {func(b *bench) { aborted(b); b.consume(3); b.pass(grace) }, verify.Counts{Lost: 2}, []string{"lost 0-0", "lost 2-2"}},
+			"told after the gap is open": {func(b *bench) { b.consume(0, 2); aborted(b); b.pass(grace) }, verify.Counts{}, nil},
+			"another copy reads it":      {func(b *bench) { b.Began(); b.Assigned(0, 9); b.offset = 8; b.consume(5); aborted(b) }, verify.Counts{}, nil},
+		})
+	})
+	t.Run("for readers of all records", func(t *testing.T) {
+		judge(t, nil, map[string]judged{
+			"not arrived: no fault": {func(b *bench) { b.consume(0); aborted(b); b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
+			"arrived: no fault":     {func(b *bench) { b.consume(0, 1); aborted(b); b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
+		})
+	})
 }
 
 func TestSeenCountsWhatIsBehindUs(t *testing.T) {
-	b := mustNew(t, 1)
+	b := mustNew(t, nil)
 	b.consume(0, 1, 5) // 2 to 4 are missing, and their successors have arrived
 	if got := b.Seen(); got != 6 {
 		t.Errorf("got %d, want 6", got)
@@ -159,7 +360,11 @@ func TestSeenCountsWhatIsBehindUs(t *testing.T) {
 	if got := b.Missing(); got != 3 {
 		t.Errorf("missing: got %d, want 3", got)
 	}
-	b.Failed(0, 1, 7)
+	b.failed(3)
+	if got := b.Missing(); got != 2 {
+		t.Errorf("missing after one has failed: got %d, want 2", got)
+	}
+	b.failed(7)
 	if got := b.Seen(); got != 7 {
 		t.Errorf("after one ahead has failed: got %d, want 7", got)
 	}
@@ -167,42 +372,48 @@ func TestSeenCountsWhatIsBehindUs(t *testing.T) {
 	if got := b.Seen(); got != 9 {
 		t.Errorf("after all have arrived: got %d, want 9", got)
 	}
-	b.Consumed(0, run+1, 1, 100)
+	b.other(0, 100)
 	if got := b.Seen(); got != 9 {
 		t.Errorf("after another run's record: got %d, want 9", got)
 	}
+	b.Sweep(true)
+	if got := b.Missing(); got != 0 {
+		t.Errorf("missing at the end: got %d, want 0", got)
+	}
 }
 
-func TestMemoryStaysBounded(t *testing.T) {
-	b := mustNew(t, 1)
-	b.faults = make([]verify.Fault, 0)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	for s := uint64(0); s < 400_000; s += 2 { // every other record is missing and every gap stays open
-		b.Consumed(0, run, 1, s)
-		b.faults = b.faults[:0]
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
-		t.Errorf("grew by %d bytes with two hundred thousand gaps", grown)
-	}
-	if b.Missing() > verify.MaxGaps {
-		t.Errorf("got %d open gaps, want at most %d", b.Missing(), verify.MaxGaps)
-	}
-	if total := b.Counts().Lost + b.Missing(); total != 199_999 {
-		t.Errorf("got %d lost or missing, want 199999", total)
+func TestFaultsPrintForPeople(t *testing.T) {
+	f := verify.Fault{Topic: "lab", Partition: 3, Offset: -1, Run: 0xab, Producer: 2, First: 17, Last: 19, Count: 3}
+	for want, change := range map[string]func(*verify.Fault){
+		"lost: topic lab, partition 3, producer 2, sequence 17..19 (run 00000000000000ab)":      func(f *verify.Fault) { f.Kind = verify.Lost },
+		"lost: topic lab, partition 3, producer 2, 2 of sequence 17..19 (run 00000000000000ab)": func(f *verify.Fault) { f.Kind, f.Count = verify.Lost, 2 },
+		"duplicated: topic lab, partition 3, offset 812, producer 2, sequence 17 (run 00000000000000ab)": func(f *verify.Fault) {
+			f.Kind, f.Offset, f.Last, f.Count = verify.Duplicated, 812, 17, 1
+		},
+		"corrupted: topic lab, partition 3, offset 0, stamp unreadable": func(f *verify.Fault) { f.Kind, f.Offset, f.Count = verify.Corrupted, 0, 0 },
+	} {
+		f := f
+		change(&f)
+		if got := f.String(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		if got := f.LogValue().String(); !strings.Contains(got, "kind="+f.Kind) {
+			t.Errorf("in a log: got %s", got)
+		}
 	}
 }
 
 func TestPartitionsOutsideTheTopicAreIgnored(t *testing.T) {
-	b := mustNew(t, 1)
-	for _, p := range []int32{-1, 1} {
-		b.Consumed(p, run, 1, 5)
+	b := mustNew(t, nil)
+	for _, p := range []int32{-1, 2} {
+		b.Assigned(p, 5)
+		b.Consumed(p, 5, stamp.Stamp{Run: run, Sequence: 5})
 		b.Failed(p, 1, 5)
-		b.Corrupted(p, run, 1, 5, true)
+		b.Aborted(p, 1, 5)
+		b.Corrupted(p, 6, stamp.Stamp{Run: run, Sequence: 5}, true)
+		b.Ended(p, 1, 5)
 	}
+	b.Sweep(true)
 	if got := b.Counts(); got != (verify.Counts{}) {
 		t.Errorf("got %+v", got)
 	}
@@ -217,15 +428,5 @@ func TestConfigIsChecked(t *testing.T) {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("got %q, want it to name %q", err, field)
 		}
-	}
-}
-
-func BenchmarkConsumed(b *testing.B) {
-	v := mustNew(b, 1)
-	b.ReportAllocs()
-	var s uint64
-	for b.Loop() {
-		v.Consumed(0, run, 1, s)
-		s++
 	}
 }
