@@ -16,6 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kafkalab/kafkalab/loadgen/hist"
+	"github.com/kafkalab/kafkalab/loadgen/search"
 )
 
 // Schema is the version of the document. It changes when a field changes its meaning, appears or goes.
@@ -37,6 +38,7 @@ type Report struct {
 	Topic      string   `json:"topic"`
 	Partitions int      `json:"partitions"`
 	SLO        float64  `json:"slo_p99_seconds"` // 99th percentile that is to be met; 0: none
+	MaxRate    float64  `json:"max_rate"`        // records per second that slo and search may ask for; 0: no limit
 	// ProduceOnly says that nothing was to be consumed: the SLO is then about the response time.
 	ProduceOnly bool `json:"produce_only"`
 	// Closed says that the rate follows from the records in flight, not from a schedule.
@@ -131,8 +133,9 @@ type Generator struct {
 
 // Search is how the highest rate that meets the SLO was found. Rates are records per second.
 type Search struct {
+	Kind   string  `json:"kind"` // see search.Kind: what sort of answer the rates are
 	Rate   float64 `json:"rate"`
-	Low    float64 `json:"low"` // the true rate is within Low..High with 95 % confidence
+	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
 	Why    string  `json:"why"`
 	Trials []Trial `json:"trials"`
@@ -146,8 +149,24 @@ type Trial struct {
 	Consumed float64 `json:"consumed"`
 	P99      float64 `json:"p99_seconds"`
 	Samples  uint64  `json:"samples"`
-	Met      bool    `json:"met"`
+	Errors   uint64  `json:"errors"`
+	Limited  bool    `json:"generator_limited"`
+	Steady   bool    `json:"steady"`
+	Verdict  string  `json:"verdict"`
 	Why      string  `json:"why"`
+}
+
+// NewSearch takes a search's result into the document.
+func NewSearch(r search.Result) *Search {
+	s := &Search{Kind: string(r.Kind), Rate: r.Rate, Low: r.Low, High: r.High, Why: r.Why}
+	for _, t := range r.Trials {
+		o := t.Outcome
+		s.Trials = append(s.Trials, Trial{
+			Rate: t.Rate, Offered: o.Offered, Acked: o.Acked, Consumed: o.Consumed, P99: o.P99.Seconds(), Samples: o.Samples, Errors: o.Errors,
+			Limited: o.GeneratorLimited, Steady: o.Steady, Verdict: string(t.Verdict), Why: t.Why,
+		})
+	}
+	return s
 }
 
 // Total is both phases together.

@@ -18,14 +18,14 @@ type Series struct {
 
 // Point is what happened in one step. Counts are of that step, whatever phase the records belong to.
 type Point struct {
-	At       int64       `json:"at"`              // Unix time of its beginning, a multiple of the step
-	Seconds  int64       `json:"seconds"`         // of it that were noted
-	Target   float64     `json:"target"`          // records that the schedule's rate asks for
-	Offered  uint64      `json:"offered"`         // records whose intended send time came
-	Sent     uint64      `json:"sent"`            // handed to the client
-	Acked    uint64      `json:"acked"`           //
-	Failed   uint64      `json:"failed"`          //
-	Consumed uint64      `json:"consumed"`        //
+	At       int64       `json:"at"`      // Unix time of its beginning, a multiple of the step
+	Seconds  float64     `json:"seconds"` // of it that were noted: less than the step at both ends of a run
+	Target   float64     `json:"target"`  // records that the schedule's rate asks for
+	Offered  uint64      `json:"offered"` // records whose intended send time came
+	Sent     uint64      `json:"sent"`    // handed to the client
+	Acked    uint64      `json:"acked"`
+	Failed   uint64      `json:"failed"`
+	Consumed uint64      `json:"consumed"`
 	InFlight uint64      `json:"in_flight"`       // the most at once
 	Limited  float64     `json:"limited_seconds"` // in which a generator was late by itself
 	Response hist.Packed `json:"response"`
@@ -118,4 +118,13 @@ func (s Series) clone(step int64) []Point {
 		c.coarsen(step)
 	}
 	return c.Points
+}
+
+// sum is the response of all points together.
+func sum(points []Point) *hist.Snapshot {
+	all := &hist.Snapshot{}
+	for _, p := range points {
+		all.MergePacked(p.Response)
+	}
+	return all
 }
