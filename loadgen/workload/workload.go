@@ -1,8 +1,9 @@
-// Package workload describes a load: the topic, the records, the producers, the consumers and the latency to be met.
+// Package workload describes a load: the topic, when records are sent and what is in them, the producers, the consumers and the latency to
+// be met. WORKLOADS.md, one folder up, explains every field.
 //
 // Workloads are YAML, either one of the presets in this package or a file. The package promises that a workload it returns is complete and
-// sound: unknown fields are refused with their line, defaults are filled in, and every problem is reported at once as
-// `field: problem (got value)`. It leaves out addresses and rates, which are the caller's.
+// sound: unknown fields are refused, defaults are filled in, and every problem is reported at once, with its line, as
+// `field: problem (got value)`; what is allowed but spoils the measurement, Warnings tells. It leaves out addresses, which are the caller's.
 package workload
 
 import (
@@ -12,16 +13,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path"
-	"regexp"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/kafkalab/kafkalab/internal/kafka"
 	"github.com/kafkalab/kafkalab/loadgen/keys"
 	"github.com/kafkalab/kafkalab/loadgen/payload"
 	"github.com/kafkalab/kafkalab/loadgen/schedule"
@@ -45,6 +47,7 @@ type Workload struct {
 	Payload  payload.Config  `yaml:"payload"`
 	Producer Producer        `yaml:"producer"`
 	Consumer Consumer        `yaml:"consumer"`
+	Security kafka.Security  `yaml:"security"`
 	SLO      SLO             `yaml:"slo"`
 	Warmup   time.Duration   `yaml:"warmup"` // the first records of a run are labelled so, not left out
 	Seed     uint64          `yaml:"seed"`   // of what has none of its own: the times of a poisson schedule, which transactions are aborted
@@ -98,14 +101,23 @@ type SLO struct {
 	Max   float64       `yaml:"max"`
 }
 
+// fixedBytes is the size of records of which nothing is said.
+const fixedBytes = 1024
+
 func defaults() Workload {
 	return Workload{
-		Topic:    Topic{Partitions: 6, Replication: 1},
-		Producer: Producer{Clients: 2, Acks: "all", Codec: "none", Sticky: 1, InFlight: 4096, GiveUp: 30 * time.Second},
-		Consumer: Consumer{Groups: 1, Clients: 1, Group: "lab", Isolation: "read_uncommitted", FetchMin: 1, FetchMax: 1 << 20, MaxWait: 100 * time.Millisecond},
-		SLO:      SLO{P99: 200 * time.Millisecond, Start: 50, Min: 10, Max: 1e6},
-		Warmup:   10 * time.Second,
-		Seed:     1,
+		Topic:   Topic{Partitions: 6, Replication: 1},
+		Keys:    keys.Config{Distribution: keys.None, Seed: 1},
+		Payload: payload.Config{Distribution: payload.Fixed, Compressible: 0.5, Stamp: payload.InValue, Seed: 1},
+		Producer: Producer{
+			Clients: 2, Acks: "all", Codec: "none", Sticky: 1, InFlight: 4096, GiveUp: 30 * time.Second,
+		},
+		Consumer: Consumer{
+			Groups: 1, Clients: 1, Group: "lab", Isolation: "read_uncommitted", FetchMin: 1, FetchMax: 1 << 20, MaxWait: 100 * time.Millisecond,
+		},
+		SLO:    SLO{P99: 200 * time.Millisecond, Start: 50, Min: 10, Max: 1e6},
+		Warmup: 10 * time.Second,
+		Seed:   1,
 	}
 }
 
@@ -138,13 +150,13 @@ func Preset(name string) (Workload, error) {
 	return w, nil
 }
 
-// File reads a workload from a file.
+// File reads a workload from a file. Names of other files in it are taken from its folder.
 func File(name string) (Workload, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return Workload{}, fmt.Errorf("read workload: %w", err)
 	}
-	w, err := Parse(text)
+	w, err := parse(text, filepath.Dir(name))
 	if err != nil {
 		return Workload{}, fmt.Errorf("read workload %q: %w", name, err)
 	}
@@ -152,106 +164,100 @@ func File(name string) (Workload, error) {
 }
 
 // Parse reads a workload from YAML and validates it.
-func Parse(text []byte) (Workload, error) {
+func Parse(text []byte) (Workload, error) { return parse(text, "") }
+
+func parse(text []byte, folder string) (Workload, error) {
+	document, err := decode(text)
+	if err != nil {
+		return Workload{}, err
+	}
+	if document.Kind != yaml.MappingNode {
+		return Workload{}, fmt.Errorf("line %d: the file: must be fields with values, of %s (got %s)", document.Line, names(tagged(reflect.TypeFor[Workload]())), got(document))
+	}
 	w := defaults()
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	if err := d.Decode(&w); err != nil {
-		if errors.Is(err, io.EOF) {
-			return Workload{}, errors.New("the file is empty: at least a name is needed")
+	s := &strict{lines: make(map[string]int), failed: make(map[string]bool)}
+	s.fields(document, "", reflect.ValueOf(&w).Elem())
+	if s.given("schedule") && w.Schedule.Shape == "" {
+		w.Schedule.Shape = schedule.Constant
+	}
+	if w.Payload.Distribution == payload.Fixed && !s.given("payload.bytes") {
+		w.Payload.Bytes = fixedBytes
+	}
+	w.place(folder)
+	if w.Payload.Distribution == payload.File && w.Payload.File != "" && s.readable("payload") {
+		if w.Payload.Sizes, err = sizes(w.Payload); err != nil {
+			for _, line := range strings.Split(err.Error(), "\n") {
+				s.findings = append(s.findings, finding{line: s.line("payload.file"), field: "payload.file", text: line})
+			}
+			s.failed["payload.file"] = true
 		}
-		return Workload{}, err
 	}
-	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return Workload{}, errors.New("the file holds more than one YAML document: one workload per file")
+	s.refuseRates(w)
+	for _, f := range w.problems() {
+		if s.readable(f.field) {
+			f.line = s.line(f.field)
+			s.findings = append(s.findings, f)
+		}
 	}
-	// Which of the payload's fields have a meaning depends on its distribution, so there is a default for the whole of it only.
-	if w.Payload == (payload.Config{}) {
-		w.Payload = payload.Config{Bytes: 1024, Compressible: 0.5, Seed: 1}
-	}
-	if w.Payload.Distribution == "" {
-		w.Payload.Distribution = payload.Fixed
-	}
-	if err := w.Validate(); err != nil {
-		return Workload{}, err
+	if len(s.findings) > 0 {
+		return Workload{}, errors.New(strings.Join(s.report(), "\n"))
 	}
 	return w, nil
 }
 
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
-
-// problems collects every finding before any is returned.
-type problems []error
-
-func (p *problems) need(ok bool, field, problem string, got any) {
-	if !ok {
-		if s, text := got.(string); text {
-			got = fmt.Sprintf("%q", s)
-		}
-		*p = append(*p, fmt.Errorf("%s: %s (got %v)", field, problem, got))
+// refuseRates complains of rates to hold where there is no rate. Only the file tells whether they were asked for: they have defaults.
+func (s *strict) refuseRates(w Workload) {
+	if w.Schedule.Shape != schedule.Closed {
+		return
 	}
-}
-
-func (p *problems) within(field string, got, low, high int) {
-	p.need(got >= low && got <= high, field, fmt.Sprintf("must be within %d..%d", low, high), got)
-}
-
-func (p *problems) lasting(field string, got, low, high time.Duration) {
-	p.need(got >= low && got <= high, field, fmt.Sprintf("must be within %v..%v", low, high), got)
-}
-
-func (p *problems) oneOf(field, got string, allowed ...string) {
-	p.need(slices.Contains(allowed, got), field, "must be one of "+strings.Join(allowed, ", "), got)
-}
-
-// Validate reports every problem of the workload.
-func (w Workload) Validate() error {
-	var p problems
-	p.need(nameForm.MatchString(w.Name), "name", "must be lower-case letters, digits and dashes, beginning with a letter", w.Name)
-	w.Topic.validate(&p)
-	if err := w.Payload.Validate(stamp.Size); err != nil {
-		for _, line := range strings.Split(err.Error(), "\n") {
-			p = append(p, errors.New("payload."+line))
+	for field, rate := range map[string]float64{"slo.start": w.SLO.Start, "slo.min": w.SLO.Min, "slo.max": w.SLO.Max} {
+		if s.given(field) && s.readable(field) {
+			text := fmt.Sprintf("must be left out with schedule.shape closed, which has no rate to hold (got %v)", rate)
+			s.findings = append(s.findings, finding{line: s.lines[field], field: field, text: text})
 		}
 	}
-	w.Producer.validate(&p)
-	c := w.Consumer
-	p.within("consumer.clients", c.Clients, 1, 64)
-	p.need(c.Clients <= max(w.Topic.Partitions, 1), "consumer.clients", "must not exceed topic.partitions: the others would stay idle", c.Clients)
-	p.need(c.Group != "", "consumer.group", "must be set", c.Group)
-	p.within("consumer.fetch_min", c.FetchMin, 1, 50<<20)
-	p.within("consumer.fetch_max", c.FetchMax, 1024, 50<<20)
-	p.lasting("consumer.max_wait", c.MaxWait, time.Millisecond, 10*time.Second)
-	s := w.SLO
-	p.lasting("slo.p99", s.P99, time.Millisecond, 10*time.Minute)
-	p.need(s.Min > 0, "slo.min", "must be above 0 records/s", s.Min)
-	p.need(s.Start >= s.Min, "slo.start", fmt.Sprintf("must be at least slo.min %v", s.Min), s.Start)
-	p.need(s.Max >= s.Start && s.Max <= 1e8, "slo.max", fmt.Sprintf("must be within slo.start %v..1e+08", s.Start), s.Max)
-	p.lasting("warmup", w.Warmup, 0, time.Hour)
-	return errors.Join(p...)
 }
 
-func (t Topic) validate(p *problems) {
-	p.within("topic.partitions", t.Partitions, 1, 10000)
-	p.within("topic.replication", t.Replication, 1, 100)
-	for _, key := range slices.Sorted(maps.Keys(t.Config)) {
-		p.need(key != "" && key == strings.TrimSpace(key), "topic.config", "a config's name must not be empty or padded", key)
-		p.need(t.Config[key] != "", "topic.config."+key, "must have a value", t.Config[key])
+// decode reads the one YAML document of a file.
+func decode(text []byte) (*yaml.Node, error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	var document yaml.Node
+	if err := d.Decode(&document); errors.Is(err, io.EOF) {
+		return nil, errors.New("the file is empty: at least a name is needed")
+	} else if err != nil {
+		return nil, notYAML(err)
+	}
+	if err := d.Decode(new(yaml.Node)); err == nil {
+		return nil, errors.New("the file holds more than one YAML document: one workload per file")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, notYAML(err)
+	}
+	return document.Content[0], nil
+}
+
+func notYAML(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if strings.Contains(text, "cannot start any token") {
+		text += "; blanks indent, tabs do not"
+	}
+	return fmt.Errorf("not YAML: %s", text)
+}
+
+// place takes the names of files from the workload's own folder.
+func (w *Workload) place(folder string) {
+	t, a := &w.Security.TLS, &w.Security.SASL
+	for _, name := range []*string{&w.Payload.File, &t.CAFile, &t.CertFile, &t.KeyFile, &a.PasswordFile} {
+		if *name != "" && !filepath.IsAbs(*name) {
+			*name = filepath.Join(folder, *name)
+		}
 	}
 }
 
-func (c Producer) validate(p *problems) {
-	p.within("producer.clients", c.Clients, 1, 1024)
-	p.oneOf("producer.acks", c.Acks, "none", "leader", "all")
-	p.need(!c.Idempotent || c.Acks == "all", "producer.idempotent", "needs acks all", c.Acks)
-	p.oneOf("producer.codec", c.Codec, "none", "gzip", "snappy", "lz4", "zstd")
-	p.lasting("producer.linger", c.Linger, 0, 10*time.Second)
-	p.within("producer.batch", c.Batch, 0, 1_000_000)
-	p.need(c.Batch == 0 || c.Linger > 0, "producer.batch", "needs a linger, or the last records would wait for ever", c.Batch)
-	p.within("producer.sticky", c.Sticky, 1, 1_000_000)
-	p.within("producer.max_batch", c.MaxBatch, 0, 1_000_000)
-	p.need(c.MaxBatch == 0 || c.MaxBatch >= c.Batch, "producer.max_batch", fmt.Sprintf("must be at least batch %d", c.Batch), c.MaxBatch)
-	p.within("producer.in_flight", c.InFlight, 1, 1_000_000)
-	p.need(c.InFlight >= c.Clients, "producer.in_flight", fmt.Sprintf("must be at least one per client, %d", c.Clients), c.InFlight)
-	p.lasting("producer.give_up", c.GiveUp, time.Second, 10*time.Minute)
+func sizes(c payload.Config) (*payload.Sizes, error) {
+	f, err := os.Open(c.File)
+	if err != nil {
+		return nil, fmt.Errorf("must be a file of sizes that can be read: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read
+	return payload.ReadSizes(c.File, f, c.Smallest(stamp.Size))
 }
