@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"net"
 
 	"github.com/IBM/sarama"
@@ -16,15 +15,6 @@ const (
 	scramSHA256 = sarama.SASLTypeSCRAMSHA256
 	scramSHA512 = sarama.SASLTypeSCRAMSHA512
 )
-
-// secret is a password on its way from its file to a connection. Whatever prints it by mistake does not.
-type secret string
-
-const redacted = "(redacted)"
-
-func (secret) String() string       { return redacted }
-func (secret) GoString() string     { return redacted }
-func (secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // apply sets sarama up so that it asks for the password at each connection. It has one hook that is called so often, and takes the
 // password from its configuration otherwise, which cannot change while connections read it. The hook is meant for SCRAM; PLAIN goes the
@@ -47,7 +37,7 @@ type scramClient struct {
 	conversation *scram.ClientConversation
 }
 
-func (s *scramClient) Begin(user, _, authzID string) error {
+func (s *scramClient) Begin(string, string, string) error {
 	password, err := s.sasl.password()
 	if err != nil {
 		return err
@@ -56,7 +46,7 @@ func (s *scramClient) Begin(user, _, authzID string) error {
 	if s.sasl.Mechanism == scramSHA512 {
 		hash = scram.SHA512
 	}
-	client, err := hash.NewClient(user, string(password), authzID)
+	client, err := hash.NewClient(s.sasl.Username, password, "")
 	if err != nil {
 		return fmt.Errorf("prepare user name and password for SCRAM: %w", err)
 	}
@@ -67,30 +57,25 @@ func (s *scramClient) Begin(user, _, authzID string) error {
 func (s *scramClient) Step(challenge string) (string, error) { return s.conversation.Step(challenge) }
 func (s *scramClient) Done() bool                            { return s.conversation.Done() }
 
-// plainClient is the one message of RFC 4616.
+// plainClient is the one message of RFC 4616. It does not keep the password: whatever prints a client cannot print that.
 type plainClient struct {
-	sasl     SASL
-	user     string
-	password secret
-	sent     bool
-	done     bool
+	sasl       SASL
+	sent, done bool
 }
 
-func (p *plainClient) Begin(user, _, _ string) (err error) {
-	p.user = user
-	p.password, err = p.sasl.password()
-	return err
-}
+func (p *plainClient) Begin(string, string, string) error { return nil }
 
 func (p *plainClient) Step(string) (string, error) {
 	if p.sent {
 		p.done = true // the broker had no objection
 		return "", nil
 	}
+	password, err := p.sasl.password()
+	if err != nil {
+		return "", err
+	}
 	p.sent = true
-	message := "\x00" + p.user + "\x00" + string(p.password)
-	p.password = ""
-	return message, nil
+	return "\x00" + p.sasl.Username + "\x00" + password, nil
 }
 
 func (p *plainClient) Done() bool { return p.done }

@@ -130,13 +130,13 @@ func (t TLS) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) 
 }
 
 // password is read for each connection, so that a rotated one is taken up.
-func (a SASL) password() (secret, error) {
+func (a SASL) password() (string, error) {
 	if a.PasswordEnv != "" {
 		s := os.Getenv(a.PasswordEnv)
 		if s == "" {
 			return "", fmt.Errorf("sasl.password_env: the variable must hold a password (got %q, which is empty)", a.PasswordEnv)
 		}
-		return secret(s), nil
+		return s, nil
 	}
 	text, err := os.ReadFile(a.PasswordFile)
 	if err != nil {
@@ -146,7 +146,7 @@ func (a SASL) password() (secret, error) {
 	if s == "" {
 		return "", fmt.Errorf("sasl.password_file: the file must hold a password (got %q, which is empty)", a.PasswordFile)
 	}
-	return secret(s), nil
+	return s, nil
 }
 
 // apply makes sarama's connections secure.

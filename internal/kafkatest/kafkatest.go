@@ -40,6 +40,8 @@ type Broker struct {
 	Addr        string // host:port for clients
 	MetricsAddr string // host:port of the JMX agent, path /metrics
 
+	Secured *Secured // what Secure added; nil without it
+
 	dir     string // config, data and log
 	dist    string
 	cluster string
@@ -89,7 +91,7 @@ func Start(t testing.TB, opts ...Option) *Broker {
 			err = b.launch(t.Context())
 		}
 		if err == nil {
-			return b
+			break
 		}
 		// Between choosing a port and Kafka's bind someone else can have taken it.
 		if try == attempts || !strings.Contains(b.Log(0), "Address already in use") {
@@ -100,6 +102,12 @@ func Start(t testing.TB, opts ...Option) *Broker {
 			t.Fatalf("start kafka again: %v", err)
 		}
 	}
+	if b.Secured != nil {
+		if err := b.addUser(); err != nil {
+			t.Fatalf("start kafka: %v", err)
+		}
+	}
+	return b
 }
 
 // Restart stops the node as Kubernetes would (SIGTERM, then a wait), applies further options and starts it again at the same addresses
@@ -240,6 +248,14 @@ func (b *Broker) logFile() string { return filepath.Join(b.dir, "kafka.log") }
 
 // environ is what the process sees: what the script needs of ours, the addresses, then the test's own variables.
 func (b *Broker) environ() []string {
+	var listen, advertised, protocols []string
+	for _, l := range b.listeners() {
+		listen = append(listen, l.name+"://"+*l.addr)
+		protocols = append(protocols, l.name+":"+l.protocol)
+		if l.addr != &b.quorum {
+			advertised = append(advertised, l.name+"://"+*l.addr)
+		}
+	}
 	env := map[string]string{
 		"PATH":           os.Getenv("PATH"),
 		"JAVA_HOME":      os.Getenv("JAVA_HOME"),
@@ -247,10 +263,11 @@ func (b *Broker) environ() []string {
 		"RUN_DIR":        filepath.Join(b.dir, "run"),
 		"METRICS_LISTEN": b.MetricsAddr,
 
-		"KAFKA_LOG_DIRS":                 b.dataDir(),
-		"KAFKA_LISTENERS":                "INTERNAL://" + b.Addr + ",CONTROLLER://" + b.quorum,
-		"KAFKA_ADVERTISED_LISTENERS":     "INTERNAL://" + b.Addr,
-		"KAFKA_CONTROLLER_QUORUM_VOTERS": "0@" + b.quorum,
+		"KAFKA_LOG_DIRS":                       b.dataDir(),
+		"KAFKA_LISTENERS":                      strings.Join(listen, ","),
+		"KAFKA_ADVERTISED_LISTENERS":           strings.Join(advertised, ","),
+		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": strings.Join(protocols, ","),
+		"KAFKA_CONTROLLER_QUORUM_VOTERS":       "0@" + b.quorum,
 	}
 	maps.Copy(env, b.env)
 	list := make([]string, 0, len(env))

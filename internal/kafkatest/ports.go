@@ -12,22 +12,24 @@ import (
 const portsFrom, portsTo = 15000, 29999
 
 func (b *Broker) choosePorts() error {
-	var addrs [3]string
+	addrs := []*string{&b.MetricsAddr}
+	for _, l := range b.listeners() {
+		addrs = append(addrs, l.addr)
+	}
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {
 			_ = l.Close()
 		}
 	}()
-	for i := range addrs {
+	for _, addr := range addrs {
 		l, err := freePort()
 		if err != nil {
 			return err
 		}
 		held = append(held, l) // until all are chosen, so that they differ
-		addrs[i] = l.Addr().String()
+		*addr = l.Addr().String()
 	}
-	b.Addr, b.MetricsAddr, b.quorum = addrs[0], addrs[1], addrs[2]
 	return nil
 }
 

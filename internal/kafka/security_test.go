@@ -1,0 +1,267 @@
+package kafka_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+	"github.com/kafkalab/kafkalab/internal/kafkatest"
+)
+
+func TestSecurityNamesEveryProblem(t *testing.T) {
+	type tls = kafka.TLS
+	type sasl = kafka.SASL
+	for name, c := range map[string]struct {
+		tls  tls
+		sasl sasl
+		want []string
+	}{
+		"an authority without TLS":               {tls{CAFile: "ca"}, sasl{}, []string{`tls.ca_file: needs tls.enabled (got "ca")`}},
+		"a certificate without TLS":              {tls{CertFile: "c", KeyFile: "k"}, sasl{}, []string{`tls.cert_file: needs`, `tls.key_file: needs`}},
+		"a name without TLS":                     {tls{ServerName: "n"}, sasl{}, []string{`tls.server_name: needs tls.enabled (got "n")`}},
+		"no verification without TLS":            {tls{InsecureSkipVerify: true}, sasl{}, []string{"tls.insecure_skip_verify: needs tls.enabled (got true)"}},
+		"a certificate without its key":          {tls{Enabled: true, CertFile: "c"}, sasl{}, []string{"tls.key_file: must be set with tls.cert_file"}},
+		"a key without its certificate":          {tls{Enabled: true, KeyFile: "k"}, sasl{}, []string{"tls.cert_file: must be set with tls.key_file"}},
+		"an authority that nobody asks":          {tls{Enabled: true, CAFile: "ca", InsecureSkipVerify: true}, sasl{}, []string{"tls.ca_file: has no effect"}},
+		"a user without a mechanism":             {tls{}, sasl{Username: "u"}, []string{`sasl.username: needs sasl.mechanism (got "u")`}},
+		"a password's file without a mechanism":  {tls{}, sasl{PasswordFile: "f"}, []string{"sasl.password_file: needs"}},
+		"a password's name without a mechanism":  {tls{}, sasl{PasswordEnv: "E"}, []string{"sasl.password_env: needs"}},
+		"a mechanism that there is not":          {tls{}, sasl{Mechanism: "GSSAPI", Username: "u", PasswordEnv: "E"}, []string{`sasl.mechanism: must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 (got "GSSAPI")`}},
+		"a mechanism without anything":           {tls{}, sasl{Mechanism: "PLAIN"}, []string{"sasl.username: must be set", "sasl.password_file: must be set, or sasl.password_env"}},
+		"a password in two places":               {tls{}, sasl{Mechanism: "PLAIN", Username: "u", PasswordFile: "f", PasswordEnv: "E"}, []string{"sasl.password_env: must not be set with sasl.password_file"}},
+		"problems of both, all of them at once":  {tls{CAFile: "ca"}, sasl{Mechanism: "x", PasswordEnv: "E"}, []string{"tls.ca_file", "sasl.mechanism", "sasl.username"}},
+		"and with the brokers, through a client": {tls{KeyFile: "k"}, sasl{}, []string{"brokers: at least one", "tls.key_file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := kafka.Client{Security: kafka.Security{TLS: c.tls, SASL: c.sasl}}.Validate()
+			for _, w := range c.want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("got %v, want %q", err, w)
+				}
+			}
+		})
+	}
+	for name, s := range map[string]kafka.Security{
+		"nothing":                  {},
+		"TLS with the system's":    {TLS: tls{Enabled: true}},
+		"TLS with everything":      {TLS: tls{Enabled: true, CAFile: "ca", CertFile: "c", KeyFile: "k", ServerName: "n"}},
+		"SCRAM without encryption": {SASL: sasl{Mechanism: "SCRAM-SHA-512", Username: "u", PasswordFile: "f"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := s.Validate(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestConfigNamesEveryFileThatCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	absent := filepath.Join(dir, "absent")
+	for name, c := range map[string]struct {
+		security kafka.Security
+		want     []string
+	}{
+		"files that are not there": {
+			kafka.Security{
+				TLS:  kafka.TLS{Enabled: true, CAFile: absent, CertFile: absent, KeyFile: absent},
+				SASL: kafka.SASL{Mechanism: "PLAIN", Username: "u", PasswordFile: absent},
+			},
+			[]string{"tls.ca_file: open " + absent, "tls.cert_file and tls.key_file: open " + absent, "sasl.password_file: open " + absent},
+		},
+		"files that hold nothing": {
+			kafka.Security{
+				TLS:  kafka.TLS{Enabled: true, CAFile: empty, CertFile: empty, KeyFile: empty},
+				SASL: kafka.SASL{Mechanism: "SCRAM-SHA-256", Username: "u", PasswordFile: empty},
+			},
+			[]string{"tls.ca_file: must hold a certificate in PEM", "tls.cert_file and tls.key_file: tls: failed to find", "sasl.password_file: the file must hold a password"},
+		},
+		"a variable that is not set": {
+			kafka.Security{SASL: kafka.SASL{Mechanism: "PLAIN", Username: "u", PasswordEnv: "KAFKALAB_TEST_UNSET"}},
+			[]string{`sasl.password_env: the variable must hold a password (got "KAFKALAB_TEST_UNSET", which is empty)`},
+		},
+		"what Validate finds": {
+			kafka.Security{SASL: kafka.SASL{Mechanism: "PLAIN"}},
+			[]string{"sasl.username: must be set"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := kafka.Client{Brokers: []string{"a:1"}, Security: c.security}.Config()
+			for _, w := range c.want {
+				if err == nil || !strings.Contains(err.Error(), w) {
+					t.Errorf("got %v, want %q", err, w)
+				}
+			}
+		})
+	}
+}
+
+const hidden = "swordfish"
+
+func TestNothingThatIsPrintedHoldsThePassword(t *testing.T) {
+	t.Setenv("KAFKALAB_TEST_PASSWORD", hidden)
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"} {
+		t.Run(mechanism, func(t *testing.T) {
+			client := kafka.Client{
+				Brokers:  []string{"a:1"},
+				Security: kafka.Security{SASL: kafka.SASL{Mechanism: mechanism, Username: "u", PasswordEnv: "KAFKALAB_TEST_PASSWORD"}},
+			}
+			conf, err := client.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := conf.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			exchange := conf.Net.SASL.SCRAMClientGeneratorFunc()
+			if err := exchange.Begin("u", "", ""); err != nil {
+				t.Fatal(err)
+			}
+			var log strings.Builder
+			logger := slog.New(slog.NewTextHandler(&log, nil))
+			for _, v := range []any{client, client.Security, *conf, conf.Net, exchange} {
+				logger.Info("here", "value", v)
+				for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+					fmt.Fprintf(&log, verb+"\n", v)
+				}
+			}
+			if strings.Contains(log.String(), hidden) {
+				t.Errorf("the password is in what was printed:\n%s", log.String())
+			}
+		})
+	}
+}
+
+// Each way in, and what a client is told that may not come in.
+func TestWithARealBroker(t *testing.T) {
+	b := kafkatest.Start(t, kafkatest.Secure(t))
+	s := b.Secured
+	other := filepath.Join(t.TempDir(), "other")
+	stranger := kafkatest.NewCertificates(t) // the broker knows nothing of them
+
+	tls := kafka.TLS{Enabled: true, CAFile: s.CAFile}
+	mutual := kafka.TLS{Enabled: true, CAFile: s.CAFile, CertFile: s.CertFile, KeyFile: s.KeyFile}
+	strange := kafka.TLS{Enabled: true, CAFile: s.CAFile, CertFile: stranger.CertFile, KeyFile: stranger.KeyFile}
+	user := func(mechanism, file string) kafka.SASL {
+		return kafka.SASL{Mechanism: mechanism, Username: kafkatest.User, PasswordFile: file}
+	}
+	if err := os.WriteFile(other, []byte("something else\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		addr     string
+		security kafka.Security
+		refused  string // empty: comes in
+	}{
+		"plaintext":                          {b.Addr, kafka.Security{}, ""},
+		"TLS":                                {s.TLSAddr, kafka.Security{TLS: tls}, ""},
+		"TLS with a certificate":             {s.MutualTLSAddr, kafka.Security{TLS: mutual}, ""},
+		"TLS by another name":                {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: s.CAFile, ServerName: "localhost"}}, ""},
+		"TLS with anybody":                   {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, InsecureSkipVerify: true}}, ""},
+		"PLAIN":                              {s.SASLAddr, kafka.Security{SASL: user("PLAIN", s.PasswordFile)}, ""},
+		"SCRAM-SHA-256":                      {s.SASLAddr, kafka.Security{SASL: user("SCRAM-SHA-256", s.PasswordFile)}, ""},
+		"SCRAM-SHA-512":                      {s.SASLAddr, kafka.Security{SASL: user("SCRAM-SHA-512", s.PasswordFile)}, ""},
+		"PLAIN inside TLS":                   {s.SASLTLSAddr, kafka.Security{TLS: tls, SASL: user("PLAIN", s.PasswordFile)}, ""},
+		"SCRAM-SHA-256 inside TLS":           {s.SASLTLSAddr, kafka.Security{TLS: tls, SASL: user("SCRAM-SHA-256", s.PasswordFile)}, ""},
+		"SCRAM-SHA-512 inside TLS":           {s.SASLTLSAddr, kafka.Security{TLS: tls, SASL: user("SCRAM-SHA-512", s.PasswordFile)}, ""},
+		"TLS where the broker has none":      {b.Addr, kafka.Security{TLS: tls}, "connect to " + b.Addr + " by TLS"},
+		"TLS with an unknown authority":      {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: stranger.CAFile}}, "certificate signed by unknown authority"},
+		"TLS with the wrong name":            {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: s.CAFile, ServerName: "elsewhere"}}, "not elsewhere"},
+		"no certificate where one is needed": {s.MutualTLSAddr, kafka.Security{TLS: tls}, "certificate"},
+		"a certificate of somebody else's":   {s.MutualTLSAddr, kafka.Security{TLS: strange}, "certificate"},
+		"PLAIN with the wrong password":      {s.SASLAddr, kafka.Security{SASL: user("PLAIN", other)}, "Invalid username or password"},
+		"SCRAM with the wrong password":      {s.SASLAddr, kafka.Security{SASL: user("SCRAM-SHA-512", other)}, "invalid credentials"},
+		"no name where one is needed":        {s.SASLAddr, kafka.Security{}, "run out of available brokers"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := connect(t, kafka.Client{Brokers: []string{c.addr}, ID: "test", Timeout: 2 * time.Second, Security: c.security})
+			if c.refused == "" && err != nil {
+				t.Errorf("got %v, want to come in", err)
+			}
+			if c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
+				t.Errorf("got %v, want an error with %q", err, c.refused)
+			}
+		})
+	}
+	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
+		t.Run("a password of "+mechanism+" that changes is taken up by the next connection", func(t *testing.T) {
+			t.Parallel()
+			right, err := os.ReadFile(s.PasswordFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "password")
+			rotate := func(text []byte) {
+				t.Helper()
+				if err := os.WriteFile(file, text, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rotate(right)
+			client := kafka.Client{Brokers: []string{s.SASLAddr}, Timeout: 2 * time.Second, Security: kafka.Security{SASL: user(mechanism, file)}}
+			conf, err := client.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			conf.Metadata.Retry.Max = 0
+			if err := try(client.Brokers, conf); err != nil {
+				t.Fatalf("the first password: %v", err)
+			}
+			rotate([]byte("no longer this one"))
+			if err := try(client.Brokers, conf); err == nil {
+				t.Error("a wrong password: got in")
+			}
+			rotate(right)
+			if err := try(client.Brokers, conf); err != nil {
+				t.Errorf("the right password again: %v", err)
+			}
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			if err := try(client.Brokers, conf); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the file is gone: got %v", err)
+			}
+		})
+	}
+}
+
+func connect(t *testing.T, client kafka.Client) error {
+	t.Helper()
+	conf, err := client.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Metadata.Retry.Max = 0
+	return try(client.Brokers, conf)
+}
+
+// try asks for metadata, so that the addresses which the broker gives out are used too.
+func try(brokers []string, conf *sarama.Config) error {
+	client, err := sarama.NewClient(brokers, conf)
+	if err != nil {
+		return err
+	}
+	defer client.Close() //nolint:errcheck // only the connection matters
+	all := client.Brokers()
+	if len(all) != 1 {
+		return fmt.Errorf("got %d brokers, want 1", len(all))
+	}
+	if err := all[0].Open(conf); err != nil && !errors.Is(err, sarama.ErrAlreadyConnected) {
+		return err
+	}
+	_, err = all[0].GetMetadata(&sarama.MetadataRequest{Version: 7})
+	return err
+}

@@ -1,0 +1,95 @@
+package kafkatest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+)
+
+// Secured is what a client needs for the broker's listeners that are not open to everybody. Addresses are host:port, the rest are names of
+// files.
+type Secured struct {
+	TLSAddr       string // TLS; the broker shows a certificate
+	MutualTLSAddr string // TLS; the client has to show one too
+	SASLAddr      string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
+	SASLTLSAddr   string // the same inside TLS
+
+	PasswordFile string // of User
+	Certificates
+}
+
+// User is a name that the SASL listeners know, by each mechanism.
+const User = "lab-user"
+
+const password = "correct horse battery staple"
+
+// Secure adds listeners with TLS and SASL to the broker.
+func Secure(t testing.TB) Option {
+	t.Helper()
+	s := &Secured{PasswordFile: filepath.Join(t.TempDir(), "password"), Certificates: NewCertificates(t)}
+	if err := os.WriteFile(s.PasswordFile, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(b *Broker) {
+		b.Secured = s
+		b.env["KAFKA_SSL_KEYSTORE_TYPE"], b.env["KAFKA_SSL_KEYSTORE_LOCATION"] = "PEM", s.broker
+		b.env["KAFKA_SSL_TRUSTSTORE_TYPE"], b.env["KAFKA_SSL_TRUSTSTORE_LOCATION"] = "PEM", s.CAFile
+		b.env["KAFKA_LISTENER_NAME_MTLS_SSL_CLIENT_AUTH"] = "required"
+		b.env["KAFKA_SASL_ENABLED_MECHANISMS"] = "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+		for _, listener := range []string{"SASL", "SASLTLS"} {
+			jaas := "KAFKA_LISTENER_NAME_" + listener + "_%s_SASL_JAAS_CONFIG"
+			b.env[fmt.Sprintf(jaas, "PLAIN")] = fmt.Sprintf("org.apache.kafka.common.security.plain.PlainLoginModule required user_%s=%q;", User, password)
+			for _, bits := range []string{"256", "512"} {
+				b.env[fmt.Sprintf(jaas, "SCRAM___SHA___"+bits)] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+			}
+		}
+	}
+}
+
+// listeners are the protocols and addresses by the listeners' names.
+func (b *Broker) listeners() []listener {
+	all := []listener{{"INTERNAL", "PLAINTEXT", &b.Addr}, {"CONTROLLER", "PLAINTEXT", &b.quorum}}
+	if s := b.Secured; s != nil {
+		all = append(all, listener{"TLS", "SSL", &s.TLSAddr}, listener{"MTLS", "SSL", &s.MutualTLSAddr},
+			listener{"SASL", "SASL_PLAINTEXT", &s.SASLAddr}, listener{"SASLTLS", "SASL_SSL", &s.SASLTLSAddr})
+	}
+	return all
+}
+
+type listener struct {
+	name, protocol string
+	addr           *string
+}
+
+// addUser makes User known to the SCRAM mechanisms, which have their users in the cluster's metadata; PLAIN has them in the configuration.
+func (b *Broker) addUser() error {
+	conf, err := kafka.Client{Brokers: []string{b.Addr}, ID: "kafkatest"}.Config()
+	if err != nil {
+		return err
+	}
+	admin, err := sarama.NewClusterAdmin([]string{b.Addr}, conf)
+	if err != nil {
+		return fmt.Errorf("add user: %w", err)
+	}
+	defer admin.Close() //nolint:errcheck // nothing is left to flush
+	for _, kind := range []sarama.ScramMechanismType{sarama.SCRAM_MECHANISM_SHA_256, sarama.SCRAM_MECHANISM_SHA_512} {
+		// One at a time: Kafka takes a user once in each request.
+		results, err := admin.UpsertUserScramCredentials([]sarama.AlterUserScramCredentialsUpsert{
+			{Name: User, Mechanism: kind, Iterations: 4096, Salt: []byte("salt of the tests"), Password: []byte(password)},
+		})
+		if err != nil {
+			return fmt.Errorf("add user: %w", err)
+		}
+		for _, r := range results {
+			if r.ErrorCode != sarama.ErrNoError {
+				return fmt.Errorf("add user %s for %s: %w", r.User, kind, r.ErrorCode)
+			}
+		}
+	}
+	return nil
+}
