@@ -109,7 +109,7 @@ func New(c Config) (*Engine, error) {
 	e.warm.Store(int64(schedule.Never))
 	e.began.Store(int64(schedule.Never))
 	for _, w := range e.workers {
-		if err := w.restart(0, 0, 0); err != nil {
+		if err := w.restart(schedule.Never); err != nil {
 			return nil, err
 		}
 	}
@@ -191,7 +191,7 @@ func (e *Engine) begin() error {
 	e.began.Store(int64(now))
 	e.warm.Store(int64(now + e.c.Workload.Warmup))
 	for _, w := range e.workers {
-		if err := w.restart(now, e.c.Rate/float64(len(e.workers)), float64(w.n)/float64(len(e.workers))); err != nil {
+		if err := w.restart(now); err != nil {
 			return err
 		}
 	}
@@ -202,7 +202,7 @@ func (e *Engine) begin() error {
 func (e *Engine) SetRate(rate float64) error {
 	now := e.clock.Now()
 	for _, w := range e.workers {
-		if err := w.setRate(now, rate/float64(len(e.workers))); err != nil {
+		if err := w.setRate(now, rate); err != nil {
 			return err
 		}
 	}
@@ -211,11 +211,7 @@ func (e *Engine) SetRate(rate float64) error {
 
 // Rate is the total rate set last.
 func (e *Engine) Rate() float64 {
-	var sum float64
-	for _, w := range e.workers {
-		sum += w.rate()
-	}
-	return sum
+	return e.workers[0].rate()
 }
 
 // InFlight is the number of records sent and neither acknowledged nor failed.

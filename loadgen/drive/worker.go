@@ -54,10 +54,11 @@ type worker struct {
 	overslept    hist.Recorder         // how late run woke up, for no other reason than the machine
 }
 
-func (w *worker) restart(now time.Duration, rate, offset float64) (err error) {
+func (w *worker) restart(origin time.Duration) (err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.plan, err = schedule.New(now, rate, offset)
+	c := schedule.Config{Shape: schedule.Constant, Rate: w.e.c.Rate}
+	w.plan, err = schedule.New(c, origin, w.n, w.e.c.Workload.Producer.Clients, 0)
 	return err
 }
 
@@ -73,7 +74,7 @@ func (w *worker) setRate(now time.Duration, rate float64) error {
 func (w *worker) rate() float64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.plan.Rate()
+	return w.plan.RateAt(w.e.clock.Now())
 }
 
 // offered is how many records were intended up to now, by phase.
@@ -155,8 +156,7 @@ func (w *worker) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
-	// The rate was checked when it was set, and zero is always allowed.
-	_ = w.plan.SetRate(w.e.clock.Now(), 0)
+	w.plan.End(w.e.clock.Now())
 }
 
 // send puts the record due at the given time on its way, waiting for a free slot until drained ends if need be.

@@ -108,8 +108,8 @@ func (c Config) Validate() error {
 		}
 		if err := positive("period", c.Period); err != nil {
 			add(err)
-		} else if float64(c.Size)/c.Period.Seconds() > MaxRate {
-			add(fmt.Errorf("period: must be long enough for at most %g records/s on average (got %v with a size of %d)", MaxRate, c.Period, c.Size))
+		} else if c.RateAt(0) > MaxRate {
+			add(fmt.Errorf("period: must be long enough for at most %g records/s on average, rate included (got %v with a size of %d)", MaxRate, c.Period, c.Size))
 		}
 	case Closed:
 		if c.InFlight < 1 || c.InFlight > math.MaxInt32 {

@@ -1,9 +1,13 @@
 // Package schedule says when each record is meant to be sent, however late the sender is.
 //
-// It promises that record i of a stretch of constant rate is due at start + i/rate, computed from i and so without accumulated rounding;
-// that a change of rate neither drops nor bunches records (the fraction of an interval that had passed is kept, and records that were due
-// before the change keep their times); and that every record is either taken or skipped, exactly once. It knows no clock: times are
-// durations since an epoch of the caller's. It leaves out locking and waiting.
+// It promises that a record's time follows from its number alone (the n-th record of a constant rate is due at n/rate after the origin, to
+// the nanosecond, be n a trillion), so nothing is rounded twice and any number of senders that agree on a Config and an origin make one
+// schedule between them: record i belongs to share i mod n, and what the shares add up to is exactly what one sender would have sent. That a
+// change of rate neither drops nor bunches records: the fraction of an interval that had passed is kept, and records that were due before
+// the change keep their times. And that every record is either taken or skipped, exactly once. Poisson arrivals have no numbers, so there
+// each share is a process of its own; their sum is again Poisson.
+//
+// It knows no clock: times are durations on a clock of the caller's. It leaves out locking and waiting.
 package schedule
 
 import (
@@ -12,133 +16,164 @@ import (
 	"time"
 )
 
-// Never is the time of a record that is not due at the present rate, which is zero.
+// Never is the time of a record that is not going to come.
 const Never = time.Duration(math.MaxInt64)
 
-// stretch is a time of constant rate. Record i of it, i ≥ first, is due at from + (lead + i − first)/rate.
-type stretch struct {
-	from  time.Duration
-	first uint64
-	lead  float64 // records' worth of waiting before the first, 0..1
-	rate  float64 // records/s
-}
-
-func (s stretch) at(i uint64) time.Duration {
-	if s.rate == 0 {
-		return Never
-	}
-	after := (s.lead + float64(i-s.first)) / s.rate * 1e9
-	if after >= float64(math.MaxInt64-s.from) {
-		return Never
-	}
-	return s.from + time.Duration(math.Round(after))
-}
-
-// due is the index of the first record after t: records before it are due.
-func (s stretch) due(t time.Duration) uint64 {
-	if t < s.from || s.rate == 0 {
-		return s.first
-	}
-	i := s.first + uint64(max(0, math.Floor(float64(t-s.from)/1e9*s.rate-s.lead)+1))
-	for i > s.first && s.at(i-1) > t { // the floor of a rounded product can be one off either way
-		i--
-	}
-	for s.at(i) <= t {
-		i++
-	}
-	return i
-}
-
-// Schedule is a sequence of intended times. The zero value is not ready: use New.
+// Schedule is one share of the intended times. The zero value is not ready: use New.
 type Schedule struct {
-	stretches []stretch // at least one; a later one's first record ends the one before
-	next      uint64    // index of the first record neither taken nor skipped
+	config    Config
+	origin    time.Duration
+	end       time.Duration // no record is intended after it
+	share, of uint64
+	curve     curve     // of the whole; nil for a closed loop
+	random    *arrivals // nil unless poisson
+	issued    uint64    // records taken or skipped
+	next      time.Duration
 }
 
-// New begins at start with the given rate in records per second. offset, 0 to 1, shifts the first record by that part of an interval, so
-// that several schedules can share one rate evenly.
-func New(start time.Duration, rate, offset float64) (*Schedule, error) {
-	if err := check(rate); err != nil {
+// New is share number share, from 0, of a schedule that of senders make together. It begins at origin, which may have passed, may be to
+// come, or be Never. seed tells one course of chance from another; all shares have the same.
+func New(c Config, origin time.Duration, share, of int, seed uint64) (*Schedule, error) {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if !(offset >= 0 && offset <= 1) {
-		return nil, fmt.Errorf("offset: must be within 0..1 (got %v)", offset)
+	if of < 1 || share < 0 || share >= of {
+		return nil, fmt.Errorf("share: must be 0 to one less than the number of shares, which is at least 1 (got %d of %d)", share, of)
 	}
-	return &Schedule{stretches: []stretch{{from: start, lead: offset, rate: rate}}}, nil
+	s := &Schedule{config: c, origin: origin, end: Never, share: uint64(share), of: uint64(of), curve: c.curve()}
+	if c.Shape == Poisson {
+		s.random = newArrivals(share, of, seed)
+	}
+	s.next = s.upcoming()
+	return s, nil
 }
 
-func check(rate float64) error {
-	if !(rate >= 0) || math.IsInf(rate, 1) {
-		return fmt.Errorf("rate: must be a finite number of records per second, 0 or more (got %v)", rate)
+// position is where the first record neither taken nor skipped is on the curve.
+func (s *Schedule) position() pair {
+	if s.random != nil {
+		return s.random.next.at
 	}
-	return nil
+	return whole(s.share + s.issued*s.of)
 }
 
-// Rate is the rate set last.
-func (s *Schedule) Rate() float64 { return s.stretches[len(s.stretches)-1].rate }
-
-// SetRate changes the rate from now on. A time before an earlier change counts as the time of that change.
-func (s *Schedule) SetRate(now time.Duration, rate float64) error {
-	if err := check(rate); err != nil {
-		return err
+// upcoming is the time of the first record neither taken nor skipped.
+func (s *Schedule) upcoming() time.Duration {
+	var at time.Duration // closed: as soon as there is a slot
+	switch {
+	case s.curve != nil:
+		at = s.curve.at(s.position())
+	case s.InFlight() == 0:
+		at = Never
 	}
-	last := s.stretches[len(s.stretches)-1]
-	if rate == last.rate {
-		return nil
+	if at = after(s.origin, at); at > s.end {
+		return Never
 	}
-	now = max(now, last.from)
-	first := last.due(now)
-	passed := float64(now-last.from) / 1e9 * last.rate
-	lead := float64(first-last.first) + last.lead - passed
-	next := stretch{from: now, first: first, lead: min(max(lead, 0), 1), rate: rate}
-	if first == last.first {
-		s.stretches[len(s.stretches)-1] = next // the last stretch came to no record
-		return nil
-	}
-	s.stretches = append(s.stretches, next)
-	return nil
+	return at
 }
 
-// Next is the intended time of the next record, Never when the rate is zero.
-func (s *Schedule) Next() time.Duration {
-	for len(s.stretches) > 1 && s.next >= s.stretches[1].first {
-		s.stretches = s.stretches[1:]
-	}
-	return s.stretches[0].at(s.next)
-}
+// Next is the intended time of the next record, Never when none will come. In a closed loop it is the origin: the earliest a record may go.
+func (s *Schedule) Next() time.Duration { return s.next }
 
-// Take returns the intended time of the next record and moves on, if it is due by now.
+// Take returns the intended time of the next record and moves on, if it is due by now. In a closed loop that is now itself: the caller
+// takes when it has a free slot, and not before.
 func (s *Schedule) Take(now time.Duration) (at time.Duration, ok bool) {
-	at = s.Next()
+	at = s.next
 	if at > now {
 		return 0, false
 	}
-	s.next++
+	s.issued++
+	if s.config.Shape == Closed {
+		return now, true
+	}
+	if s.random != nil {
+		s.random.next.step()
+	}
+	s.next = s.upcoming()
 	return at, true
 }
 
-// Due is the number of records with an intended time up to t that were neither taken nor skipped.
+// Due is the number of records with an intended time up to t that were neither taken nor skipped. In a closed loop nothing waits: 0.
 func (s *Schedule) Due(t time.Duration) uint64 {
-	end := s.next
-	for i, st := range s.stretches {
-		if st.from > t {
-			break
-		}
-		due := st.due(t)
-		if i+1 < len(s.stretches) {
-			due = min(due, s.stretches[i+1].first)
-		}
-		end = max(end, due)
+	t = min(t, s.end, Never-1)
+	if s.next > t || s.config.Shape == Closed {
+		return 0
 	}
-	return end - s.next
+	if s.random != nil {
+		return s.random.due(s.curve, s.since(t))
+	}
+	all := due(s.curve, s.since(t)) // more than share + issued × of, for the next is due
+	return (all-s.share+s.of-1)/s.of - s.issued
+}
+
+// since is the time from the origin to t, which is not before it.
+func (s *Schedule) since(t time.Duration) time.Duration {
+	if s.origin < 0 && t >= Never-1+s.origin {
+		return Never - 1
+	}
+	return t - s.origin
 }
 
 // Skip gives up every record with an intended time up to t and returns how many.
 func (s *Schedule) Skip(t time.Duration) uint64 {
 	n := s.Due(t)
-	s.next += n
+	if n == 0 {
+		return 0
+	}
+	s.issued += n
+	if s.random != nil {
+		s.random.next = s.random.ahead
+	}
+	s.next = s.upcoming()
 	return n
 }
 
 // Issued is the number of records taken or skipped.
-func (s *Schedule) Issued() uint64 { return s.next }
+func (s *Schedule) Issued() uint64 { return s.issued }
+
+// InFlight is how many records this share of a closed loop has under way at once, 0 for every other shape.
+func (s *Schedule) InFlight() int {
+	return int((uint64(s.config.InFlight) + s.of - 1 - s.share) / s.of)
+}
+
+// RateAt is the intended rate of the whole schedule at t in records/s, by what is known of it now. See Config.RateAt.
+func (s *Schedule) RateAt(t time.Duration) float64 {
+	if t < s.origin || t > s.end {
+		return 0
+	}
+	if list, ok := s.settable(); ok {
+		return list.when(s.since(t)).rate
+	}
+	return s.config.RateAt(s.since(t))
+}
+
+// SetRate changes the rate of the whole schedule, from now on. All shares stay parts of one schedule if each is told the same with the same
+// now. A time before the origin or an earlier change counts as that. Only the shapes constant and poisson have a rate that can be changed.
+func (s *Schedule) SetRate(now time.Duration, rate float64) error {
+	list, ok := s.settable()
+	if !ok {
+		return fmt.Errorf("shape: must be %s or %s for the rate to be changed (got %s)", Constant, Poisson, s.config.Shape)
+	}
+	if err := between("rate", rate, true, MaxRate); err != nil {
+		return err
+	}
+	list.set(s.since(max(now, s.origin)), rate)
+	list.forget(s.position())
+	if s.random != nil {
+		s.random.ahead = s.random.next // it may have looked beyond now
+	}
+	s.next = s.upcoming()
+	return nil
+}
+
+func (s *Schedule) settable() (*stretches, bool) {
+	list, ok := s.curve.(*stretches)
+	return list, ok && s.config.Shape != Steps
+}
+
+// End says that no record after t is intended, whatever the shape. An earlier end stays.
+func (s *Schedule) End(t time.Duration) {
+	s.end = min(s.end, t)
+	if s.next > s.end || s.config.Shape == Closed {
+		s.next = Never
+	}
+}

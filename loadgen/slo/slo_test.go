@@ -58,7 +58,7 @@ func simulate(t *testing.T, c slo.Config, s *server, length time.Duration) *trac
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := schedule.New(0, c.Start, 0)
+	plan, err := schedule.New(schedule.Config{Shape: schedule.Constant, Rate: c.Start}, 0, 0, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
