@@ -46,6 +46,9 @@ type batcher struct {
 
 // Open connects a producing client of its own.
 func (k Kafka) Open(n int, done func([]*Record, error)) (Sink, error) {
+	if k.Workload.Producer.Transactions.Records > 0 {
+		return k.openTransactions(n, done)
+	}
 	c, err := k.ProducerConfig(n)
 	if err != nil {
 		return nil, err
