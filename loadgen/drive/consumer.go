@@ -19,11 +19,29 @@ const (
 	markEvery      = 256 // records between two marks: a mark takes a lock that all partitions share
 )
 
+// Receiver is told what consumers see.
+type Receiver interface {
+	// Arrived is called for each record, from one goroutine per group and partition.
+	Arrived(Arrival)
+	// Assigned says that a consumer goes on with a partition at an offset, before the first record from there.
+	Assigned(group int, partition int32, offset int64)
+	// Joined says that consumer n holds its partitions, each time that it does.
+	Joined(n int)
+}
+
 // buffered is how many records each partition may hold ready for its worker. After an outage all of them are full at once, so together they
 // must fit beside the payload arena: a thousand records of 50 KB in each of 24 partitions would be more than a gigabyte.
 func buffered(p payload.Config, partitions int) int {
 	const all = 64 << 20
-	return min(max(all/(max(p.Bytes, p.Max, 1)*max(partitions, 1)), 4), 1024)
+	return min(max(all/(max(p.MaxBytes(), 1)*max(partitions, 1)), 4), 1024)
+}
+
+// Group is the name of consumer group n.
+func (k Kafka) Group(n int) string {
+	if n == 0 {
+		return k.Workload.Consumer.Group
+	}
+	return fmt.Sprintf("%s-%d", k.Workload.Consumer.Group, n)
 }
 
 // ConsumerConfig is the sarama configuration of consuming client n.
@@ -33,6 +51,9 @@ func (k Kafka) ConsumerConfig(n int) (*sarama.Config, error) {
 		return nil, err
 	}
 	w := k.Workload.Consumer
+	if w.Isolation == "read_committed" {
+		c.Consumer.IsolationLevel = sarama.ReadCommitted
+	}
 	c.Consumer.Return.Errors = true
 	c.Consumer.Fetch.Min, c.Consumer.Fetch.Default = int32(w.FetchMin), int32(w.FetchMax)
 	c.Consumer.MaxWaitTime = w.MaxWait
@@ -52,21 +73,16 @@ func (k Kafka) ConsumerConfig(n int) (*sarama.Config, error) {
 	return c, nil
 }
 
-// Consume reads the topic as a member of the workload's group until ctx ends, and goes on after whatever breaks. arrived is called for each
-// record, from one goroutine per partition. joined is called each time the member holds its partitions.
-func (k Kafka) Consume(ctx context.Context, n int, arrived func(partition int32, value []byte), joined func()) error {
+// Consume reads the topic as consumer n, the groups' members counted through, until ctx ends, and goes on after whatever breaks.
+func (k Kafka) Consume(ctx context.Context, n int, to Receiver) error {
 	c, err := k.ConsumerConfig(n)
 	if err != nil {
 		return err
 	}
-	client, err := sarama.NewClient(k.Client.Brokers, c)
+	number := n / k.Workload.Consumer.Clients
+	group, err := sarama.NewConsumerGroup(k.Client.Brokers, k.Group(number), c)
 	if err != nil {
 		return fmt.Errorf("connect consumer: %w", err)
-	}
-	defer func() { _ = client.Close() }() // closed already when the cluster went away
-	group, err := sarama.NewConsumerGroupFromClient(k.Workload.Consumer.Group, client)
-	if err != nil {
-		return fmt.Errorf("make consumer group: %w", err)
 	}
 	var errs sync.WaitGroup
 	errs.Go(func() {
@@ -74,7 +90,7 @@ func (k Kafka) Consume(ctx context.Context, n int, arrived func(partition int32,
 			k.Logger.Warn("consumer", "client", n, "err", err)
 		}
 	})
-	h := &member{k: k, client: client, arrived: arrived, joined: joined}
+	h := member{n: n, group: number, to: to}
 	for ctx.Err() == nil {
 		err := group.Consume(ctx, []string{k.Topic}, h)
 		if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
@@ -101,56 +117,24 @@ func pause(ctx context.Context, d time.Duration) {
 
 // member implements sarama.ConsumerGroupHandler.
 type member struct {
-	k       Kafka
-	client  sarama.Client
-	arrived func(int32, []byte)
-	joined  func()
-	pinned  bool
+	n, group int
+	to       Receiver
 }
 
-// Setup pins partitions without a committed offset to their present end. Otherwise a session lost before the first commit would begin
-// again at the then newest record, and what came in between would be missed.
-func (m *member) Setup(s sarama.ConsumerGroupSession) error {
-	if !m.pinned {
-		if err := m.pin(s); err != nil {
-			return err
-		}
-		m.pinned = true
-	}
-	m.joined()
-	return nil
-}
-
-func (m *member) pin(s sarama.ConsumerGroupSession) error {
-	admin, err := sarama.NewClusterAdminFromClient(m.client)
-	if err != nil {
-		return fmt.Errorf("pin offsets: %w", err)
-	}
-	committed, err := admin.ListConsumerGroupOffsets(m.k.Workload.Consumer.Group, s.Claims())
-	if err != nil {
-		return fmt.Errorf("read committed offsets: %w", err)
-	}
-	for _, p := range s.Claims()[m.k.Topic] {
-		if b := committed.GetBlock(m.k.Topic, p); b != nil && b.Offset >= 0 {
-			continue
-		}
-		end, err := m.client.GetOffset(m.k.Topic, p, sarama.OffsetNewest)
-		if err != nil {
-			return fmt.Errorf("read end of partition %d: %w", p, err)
-		}
-		s.MarkOffset(m.k.Topic, p, end, "")
-	}
-	s.Commit()
+// Setup is called when the member has been given its partitions.
+func (m member) Setup(sarama.ConsumerGroupSession) error {
+	m.to.Joined(m.n)
 	return nil
 }
 
 // Cleanup commits what was marked last.
-func (m *member) Cleanup(s sarama.ConsumerGroupSession) error {
+func (m member) Cleanup(s sarama.ConsumerGroupSession) error {
 	s.Commit()
 	return nil
 }
 
-func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+func (m member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	m.to.Assigned(m.group, claim.Partition(), claim.InitialOffset())
 	var last *sarama.ConsumerMessage
 	unmarked := 0
 	mark := func() {
@@ -167,7 +151,7 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 			if !ok {
 				return nil
 			}
-			m.arrived(msg.Partition, msg.Value)
+			m.to.Arrived(Arrival{Group: m.group, Partition: msg.Partition, Offset: msg.Offset, Value: msg.Value, Stamp: header(msg)})
 			last = msg
 			if unmarked++; unmarked >= markEvery || len(messages) == 0 {
 				mark()
@@ -176,4 +160,14 @@ func (m *member) ConsumeClaim(s sarama.ConsumerGroupSession, claim sarama.Consum
 			return nil
 		}
 	}
+}
+
+// header is the stamp of a record that does not carry it in its value.
+func header(msg *sarama.ConsumerMessage) []byte {
+	for _, h := range msg.Headers {
+		if string(h.Key) == StampHeader {
+			return h.Value
+		}
+	}
+	return nil
 }

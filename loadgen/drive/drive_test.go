@@ -31,6 +31,20 @@ type broker struct {
 	refuse func(r *drive.Record) error
 	engine *drive.Engine
 	start  time.Time
+
+	mu   sync.Mutex
+	ends map[int32]int64
+}
+
+// next is the offset that the next record of a partition gets.
+func (b *broker) next(partition int32) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ends == nil {
+		b.ends = make(map[int32]int64)
+	}
+	b.ends[partition]++
+	return b.ends[partition] - 1
 }
 
 type sink struct {
@@ -57,7 +71,7 @@ func (b *broker) Open(_ int, done func([]*drive.Record, error)) (drive.Sink, err
 					continue
 				}
 			}
-			b.engine.Arrived(r.Partition, r.Value)
+			b.engine.Arrived(drive.Arrival{Partition: r.Partition, Offset: b.next(r.Partition), Value: r.Value, Stamp: r.Header})
 			done([]*drive.Record{r}, nil)
 		}
 	}()
@@ -245,11 +259,11 @@ func TestFaultsAndForeignRecordsAreCounted(t *testing.T) {
 		before := e.Totals().Consumed
 		damaged := make([]byte, 100)
 		stamp.Put(damaged, stamp.Stamp{Run: 7, Producer: 0, Sequence: 1000, Wall: time.Now().UnixNano()}, 0)
-		e.Arrived(0, damaged)            // its body does not match
-		e.Arrived(0, []byte("not ours")) // another program's
+		e.Arrived(drive.Arrival{Offset: 1000, Value: damaged})            // its body does not match
+		e.Arrived(drive.Arrival{Offset: 1001, Value: []byte("not ours")}) // another program's
 		future := make([]byte, stamp.Size)
 		stamp.Put(future, stamp.Stamp{Run: 8, Wall: time.Now().Add(time.Hour).UnixNano()}, stamp.Sum(nil))
-		e.Arrived(0, future) // another machine's clock is ahead
+		e.Arrived(drive.Arrival{Offset: 1002, Value: future}) // another machine's clock is ahead
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(drive.NewCollector(e, 0))
 		for name, want := range map[string]float64{"loadgen_records_corrupted_total": 1, "loadgen_records_foreign_total": 1, "loadgen_clock_skew_total": 1} {
@@ -313,6 +327,7 @@ func TestMetricsAreThoseOfTheContract(t *testing.T) {
 			"records_offered_total", "records_sent_total", "records_acked_total", "records_failed_total", "records_retried_total", "records_consumed_total",
 			"records_lost_total", "records_duplicated_total", "records_reordered_total", "records_corrupted_total",
 			"acked_bytes_total", "consumed_bytes_total", "clock_skew_total", "target_rate", "slo_seconds", "generator_limited", "inflight_records",
+			"records_aborted_total", "start_timestamp_seconds",
 		} {
 			if !slices.Contains(names, "loadgen_"+want) {
 				t.Errorf("loadgen_%s is missing", want)

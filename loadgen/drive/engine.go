@@ -1,9 +1,10 @@
 // Package drive sends and receives records and keeps what is known about each.
 //
-// It promises: an open loop (a slow broker never slows the schedule, and a record that goes out late carries the time it was meant for);
-// bounded memory whatever the broker does (records in flight are slots made in advance; what waits for one is a number in the schedule);
-// every record offered ends up acknowledged or failed, and every record consumed has its latency counted; sending through an outage and
-// going on within seconds after it. Only this package knows sarama. It leaves out deciding the rate.
+// It promises: an open loop (a slow broker never slows the schedule, and a record that goes out late carries the time it was meant for),
+// unless the schedule asks for a closed one; bounded memory whatever the broker does (records in flight are slots made in advance; what
+// waits for one is a number in the schedule); every record offered ends up acknowledged, failed or, in a transaction aborted on purpose,
+// aborted, and every record consumed has its latency counted; sending through an outage and going on within seconds after it. Only this
+// package knows sarama. It leaves out deciding the rate.
 package drive
 
 import (
@@ -13,11 +14,13 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
-	"github.com/kafkalab/kafkalab/loadgen/payload"
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/loadgen/keys"
 	"github.com/kafkalab/kafkalab/loadgen/schedule"
-	"github.com/kafkalab/kafkalab/loadgen/stamp"
 	"github.com/kafkalab/kafkalab/loadgen/verify"
 	"github.com/kafkalab/kafkalab/loadgen/workload"
 )
@@ -40,108 +43,227 @@ type Sink interface {
 	Close() error
 }
 
-// Config says what to drive. Workload, Topic, Partitions and Rate are required.
+// Share is one of several copies of the generator that send one schedule together. The zero value is the only copy.
+type Share struct {
+	Index, Count int       // Index is within 0..Count−1
+	Start        time.Time // when the schedule begins, the same for all copies; zero: as soon as the clients are connected
+}
+
+// Config says what to drive. Workload, Topic, Partitions and Catchup are required.
 type Config struct {
-	Workload   workload.Workload
+	Workload   workload.Workload // with a schedule, that of all copies together
 	Topic      string
 	Partitions int
-	Rate       float64 // records/s at the start
+	Rate       float64 // records/s of all copies together, constant, instead of the workload's schedule; 0: the workload's schedule
 	Run        uint64  // random number of this run
+	Share      Share
+	Duration   time.Duration // of the schedule; 0: until Run's context ends
 	// Catchup is how late a record may go out. After an outage the records that are later have failed; with Restart the schedule then
 	// goes on from the present, so that no backlog is sent at all.
 	Catchup time.Duration
 	Restart bool
+	// Joining says that the consumers are still joining when sending begins and that Joined will be called: the warm-up then lasts at least
+	// until what was sent meanwhile has been consumed.
+	Joining bool
 	Logger  *slog.Logger
 }
 
 // Engine drives one workload.
 type Engine struct {
 	c       Config
+	plan    schedule.Config
 	clock   Clock
 	log     *slog.Logger
-	warm    atomic.Int64 // end of the warm-up on the engine's clock; far away until Run
-	began   atomic.Int64 // when the schedule began, likewise
-	ended   atomic.Int64 // when it ended; 0 until then
+	usage   syscall.Rusage // of the process when the engine was made
+	warm    atomic.Int64   // end of the warm-up on the engine's clock; far away until it is known
+	began   atomic.Int64   // when the schedule began or begins, likewise
+	ended   atomic.Int64   // when it ended; 0 until then
+	joining joining
 	workers []*worker
-	arrived []*arrivals // by partition
-	verify  *verify.Verifier
-	faults  faultLog
+	arrived [stripes]*arrivals // by group and partition
+	verify  []*verify.Verifier // by group
+	reached [][]atomic.Int64   // by group and partition: the offset after the last one read, 0 when none was
+	errors  failures
 	watch   watch
+	blocks  bool // a transaction's end keeps a sender inside its client
 }
+
+// never is the time of what has not happened.
+const never = int64(schedule.Never)
 
 // New makes an engine whose clock starts now; Run starts the sending.
 func New(c Config) (*Engine, error) {
-	if err := c.Workload.Validate(); err != nil {
-		return nil, err
-	}
-	if c.Topic == "" || c.Partitions < 1 {
-		return nil, fmt.Errorf("topic: a name and at least one partition are needed (got %q with %d)", c.Topic, c.Partitions)
-	}
-	if c.Catchup <= 0 {
-		return nil, fmt.Errorf("catchup: must be above 0 (got %v)", c.Catchup)
+	if c.Share.Count == 0 {
+		c.Share.Count = 1
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{c: c, clock: NewClock(), log: c.Logger}
-	e.faults.log = c.Logger
-	var err error
-	e.verify, err = verify.New(verify.Config{
-		Topic: c.Topic, Partitions: c.Partitions, Run: c.Run, Now: e.clock.Now, Found: e.faults.found,
-		Grace: 2 * max(c.Catchup, c.Workload.Producer.GiveUp),
-	})
-	if err != nil {
+	e := &Engine{c: c, plan: c.Workload.Schedule, clock: NewClock(), log: c.Logger, blocks: c.Workload.Producer.Transactions.Records > 0}
+	if c.Rate > 0 {
+		e.plan = schedule.Config{Shape: schedule.Constant, Rate: c.Rate}
+	}
+	if err := e.check(); err != nil {
 		return nil, err
 	}
-	for range c.Partitions {
-		e.arrived = append(e.arrived, &arrivals{})
+	e.errors.log.log = c.Logger
+	e.usage = usage()
+	e.joining.waiting = c.Joining && groups(c.Workload) > 0
+	e.warm.Store(never)
+	e.began.Store(never)
+	for i := range e.arrived {
+		e.arrived[i] = &arrivals{}
 	}
-	clients := c.Workload.Producer.Clients
-	for n := range clients {
-		w := &worker{e: e, n: n, maxLate: c.Catchup, sequence: make([]uint64, c.Partitions), partition: n * c.Partitions / clients}
-		records := newRecords(slots(c.Workload.Producer.InFlight, clients, c.Workload.Payload), c.Topic, payload.NewSource(c.Workload.Payload, uint64(n)))
-		w.free = make(chan *Record, len(records))
-		for _, r := range records {
-			w.free <- r
+	for range groups(c.Workload) {
+		v, err := verify.New(verify.Config{
+			Topic: c.Topic, Partitions: c.Partitions, Run: c.Run, Now: e.clock.Now, Found: e.errors.log.found,
+			Committed: c.Workload.Consumer.Isolation == "read_committed",
+			Grace:     2 * max(c.Catchup, c.Workload.Producer.GiveUp),
+		})
+		if err != nil {
+			return nil, err
+		}
+		e.verify = append(e.verify, v)
+		e.reached = append(e.reached, make([]atomic.Int64, c.Partitions))
+	}
+	for n := range c.Workload.Producer.Clients {
+		w, err := e.worker(n)
+		if err != nil {
+			return nil, fmt.Errorf("make producer %d: %w", n, err)
 		}
 		e.workers = append(e.workers, w)
 	}
-	e.warm.Store(int64(schedule.Never))
-	e.began.Store(int64(schedule.Never))
-	for _, w := range e.workers {
-		if err := w.restart(schedule.Never); err != nil {
-			return nil, err
-		}
-	}
 	return e, nil
+}
+
+func (e *Engine) check() error {
+	c := e.c
+	errs := []error{c.Workload.Validate()}
+	if err := e.plan.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("schedule: %w", err))
+	}
+	if c.Topic == "" || c.Partitions < 1 {
+		errs = append(errs, fmt.Errorf("topic: a name and at least one partition are needed (got %q with %d)", c.Topic, c.Partitions))
+	}
+	if c.Catchup <= 0 {
+		errs = append(errs, fmt.Errorf("catchup: must be above 0 (got %v)", c.Catchup))
+	}
+	if c.Share.Index < 0 || c.Share.Index >= c.Share.Count {
+		errs = append(errs, fmt.Errorf("share: the index must be within 0..%d (got %d)", c.Share.Count-1, c.Share.Index))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) worker(n int) (*worker, error) {
+	c := e.c
+	clients := c.Workload.Producer.Clients
+	plan, err := e.schedule(n, schedule.Never)
+	if err != nil {
+		return nil, err
+	}
+	room := slots(c.Workload.Producer.InFlight, clients, c.Workload.Payload)
+	if e.plan.Shape == schedule.Closed {
+		room = plan.InFlight()
+	}
+	return &worker{
+		e: e, n: n, maxLate: c.Catchup, plan: plan, free: newQueue(newRecords(room, c.Topic, c.Workload.Payload, e.stream(n))), changed: make(chan struct{}, 1), due: make([]time.Duration, 0, atOnce),
+		keys: keys.New(c.Workload.Keys, e.stream(n)), partitioner: sarama.NewMurmur2Partitioner(c.Topic), sequence: make([]uint64, c.Partitions), gaveUp: make([]atomic.Uint32, c.Partitions),
+		partition: n * c.Partitions / clients,
+	}, nil
+}
+
+// stream numbers the clients of all copies, so that each has keys and bodies of its own.
+func (e *Engine) stream(n int) uint64 {
+	return uint64(e.c.Share.Index*e.c.Workload.Producer.Clients + n)
+}
+
+// schedule is the part of client n.
+func (e *Engine) schedule(n int, origin time.Duration) (*schedule.Schedule, error) {
+	clients := e.c.Workload.Producer.Clients
+	return schedule.New(e.plan, origin, int(e.stream(n)), e.c.Share.Count*clients, e.c.Workload.Seed)
+}
+
+// groups is how many consumer groups read.
+func groups(w workload.Workload) int {
+	if w.Consumer.Clients == 0 {
+		return 0
+	}
+	return w.Consumer.Groups
 }
 
 // Clock is the engine's clock.
 func (e *Engine) Clock() Clock { return e.clock }
 
-// Run sends by the schedule until ctx ends, then waits up to drain for the records under way. What is not acknowledged by then has failed.
+// Run sends by the schedule until it or ctx ends, and then waits for the records under way: up to drain after the end of ctx, otherwise as
+// long as a record has. What is not acknowledged by then has failed.
 func (e *Engine) Run(ctx context.Context, out Outlet, drain time.Duration) error {
+	drained, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	for _, w := range e.workers {
 		var err error
 		if w.sink, err = out.Open(w.n, w.done); err != nil {
-			return errors.Join(fmt.Errorf("open producer %d: %w", w.n, err), e.close(drain))
+			stop()
+			return errors.Join(fmt.Errorf("open producer %d: %w", w.n, err), e.close(drained))
 		}
 	}
-	if err := e.begin(); err != nil {
-		return err
+	sending, end := context.WithCancel(ctx)
+	defer end()
+	if err := e.begin(end); err != nil {
+		stop()
+		return errors.Join(err, e.close(drained))
 	}
-	drained, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	defer context.AfterFunc(ctx, func() {
-		e.ended.Store(int64(e.clock.Now()))
-		time.AfterFunc(drain, stop)
-	})()
 	var senders sync.WaitGroup
 	for _, w := range e.workers {
-		senders.Go(func() { w.run(ctx, drained) })
+		if e.plan.Shape == schedule.Closed {
+			senders.Go(func() { w.loop(sending, drained) })
+		} else {
+			senders.Go(func() { w.run(sending, drained) })
+		}
 	}
+	<-sending.Done()
+	e.ended.Store(int64(min(e.clock.Now(), e.endsAt())))
+	defer time.AfterFunc(max(drain, e.c.Workload.Producer.GiveUp), stop).Stop()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drain, stop) })()
 	senders.Wait()
-	return e.close(drain - min(drain, e.clock.Now()-time.Duration(e.ended.Load())))
+	return e.close(drained)
+}
+
+// begin starts the schedules; end is called when they are over.
+func (e *Engine) begin(end func()) error {
+	now := e.clock.Now()
+	origin := now
+	if at := e.c.Share.Start; !at.IsZero() {
+		origin = e.clock.Since(at.UnixNano())
+	}
+	e.began.Store(int64(origin))
+	for _, v := range e.verify {
+		v.Began()
+	}
+	if !e.joining.waiting {
+		e.warm.Store(int64(origin + e.c.Workload.Warmup))
+	}
+	for _, w := range e.workers {
+		plan, err := e.schedule(w.n, origin)
+		if err != nil {
+			return err
+		}
+		w.start(plan, now, e.endsAt())
+	}
+	if e.c.Duration > 0 {
+		time.AfterFunc(e.endsAt()-now, end)
+	}
+	if late := e.errors.counts()[startedLate]; late > 0 {
+		e.log.Warn("started late: what was due before has failed", "records", late, "late", (now - origin).Round(time.Millisecond))
+	}
+	return nil
+}
+
+// endsAt is when the schedule is over.
+func (e *Engine) endsAt() time.Duration {
+	if e.c.Duration == 0 {
+		return schedule.Never
+	}
+	return time.Duration(e.began.Load()) + e.c.Duration
 }
 
 // Lasted is how long records have been offered.
@@ -161,8 +283,27 @@ func (e *Engine) Settle(ctx context.Context, longest time.Duration) {
 	}
 }
 
-// close ends every client, and waits no longer than drain.
-func (e *Engine) close(drain time.Duration) error {
+// Finish takes the offsets at which the partitions end, once Run has returned and consumers are still reading. Where a group has read up to
+// the end, what was acknowledged at last and is not there is lost.
+func (e *Engine) Finish(ends []int64) {
+	behind := int64(0) // the ends of transactions have offsets too
+	if e.c.Workload.Producer.Transactions.Records > 0 {
+		behind = int64(len(e.workers))
+	}
+	for g, v := range e.verify {
+		for p := range e.reached[g] {
+			if at := e.reached[g][p].Load(); at == 0 || p >= len(ends) || at < ends[p]-behind {
+				continue
+			}
+			for _, w := range e.workers {
+				v.Ended(int32(p), uint32(w.n), w.sequence[p])
+			}
+		}
+	}
+}
+
+// close ends every client, and waits no longer than until drained ends.
+func (e *Engine) close(drained context.Context) error {
 	ended := make(chan error, len(e.workers))
 	open := 0
 	for _, w := range e.workers {
@@ -171,34 +312,19 @@ func (e *Engine) close(drain time.Duration) error {
 			go func() { ended <- w.sink.Close() }()
 		}
 	}
-	late := time.NewTimer(drain)
-	defer late.Stop()
 	var errs []error
 	for range open {
 		select {
 		case err := <-ended:
 			errs = append(errs, err)
-		case <-late.C:
-			return errors.Join(append(errs, fmt.Errorf("drain producers: %d records were still under way after %v", e.InFlight(), drain))...)
+		case <-drained.Done():
+			return errors.Join(append(errs, fmt.Errorf("drain producers: %d records were still under way", e.InFlight()))...)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// begin starts the schedules, from now.
-func (e *Engine) begin() error {
-	now := e.clock.Now()
-	e.began.Store(int64(now))
-	e.warm.Store(int64(now + e.c.Workload.Warmup))
-	for _, w := range e.workers {
-		if err := w.restart(now); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// SetRate changes the total rate from now on.
+// SetRate changes the rate of all copies together from now on.
 func (e *Engine) SetRate(rate float64) error {
 	now := e.clock.Now()
 	for _, w := range e.workers {
@@ -209,73 +335,58 @@ func (e *Engine) SetRate(rate float64) error {
 	return nil
 }
 
-// Rate is the total rate set last.
+// Rate is the rate that the schedule intends now, of this copy.
 func (e *Engine) Rate() float64 {
-	return e.workers[0].rate()
+	return e.workers[0].rate(e.clock.Now()) / float64(e.c.Share.Count)
 }
 
-// InFlight is the number of records sent and neither acknowledged nor failed.
+// InFlight is the number of records sent and neither acknowledged nor given up.
 func (e *Engine) InFlight() int {
-	n := 0
+	var n int
 	for _, w := range e.workers {
-		n += cap(w.free) - len(w.free)
+		n += max(0, int(w.out.Load()-w.ended.Load())) // a sender looks up from time to time only
 	}
 	return n
 }
 
-// Outstanding is the number of records that are due and neither consumed nor given up.
+// Outstanding is the number of records that are due and neither consumed, by every group, nor given up. Where nobody consumes,
+// acknowledged is enough.
 func (e *Engine) Outstanding() uint64 {
 	now := e.clock.Now()
-	var due, sent uint64
+	var due, issued uint64
 	for _, w := range e.workers {
-		d, s := w.outstanding(now)
+		d, i := w.outstanding(now)
 		due += d
-		sent += s
+		issued += i
 	}
-	return due + max(sent, e.verify.Seen()) - min(sent, e.verify.Seen())
+	if len(e.verify) == 0 {
+		return due + uint64(e.InFlight())
+	}
+	seen := issued
+	for _, v := range e.verify {
+		seen = min(seen, v.Seen())
+	}
+	return due + issued - seen
 }
 
-// Faults are the records that were lost, duplicated, reordered or corrupted so far.
-func (e *Engine) Faults() verify.Counts { return e.verify.Counts() }
+// Faults are the records that were lost, duplicated, reordered or corrupted so far, in any group.
+func (e *Engine) Faults() (sum verify.Counts) {
+	for _, v := range e.verify {
+		c := v.Counts()
+		sum.Lost += c.Lost
+		sum.Duplicated += c.Duplicated
+		sum.Reordered += c.Reordered
+		sum.Corrupted += c.Corrupted
+	}
+	return sum
+}
 
 // phase is the label of a record by the time it was intended for: a slow record stays in the phase it belongs to.
-func (e *Engine) phase(wall int64) phase {
-	if time.Duration(wall-e.clock.base.UnixNano()) < e.warmEnd() {
+func (e *Engine) phase(intended time.Duration) phase {
+	if intended < e.warmEnd() {
 		return warmup
 	}
 	return measure
 }
 
 func (e *Engine) warmEnd() time.Duration { return time.Duration(e.warm.Load()) }
-
-// Arrived counts a consumed record. All records of a partition come from one goroutine at a time.
-func (e *Engine) Arrived(partition int32, value []byte) {
-	if int(partition) >= len(e.arrived) {
-		return
-	}
-	a := e.arrived[partition]
-	a.read++
-	s, err := stamp.Decode(value)
-	switch {
-	case errors.Is(err, stamp.ErrForeign):
-		a.foreign.Add(1)
-		return
-	case errors.Is(err, stamp.ErrHead):
-		e.verify.Corrupted(partition, a.read, s, false)
-		return
-	case err != nil:
-		e.verify.Corrupted(partition, a.read, s, true)
-	default:
-		e.verify.Consumed(partition, a.read, s)
-	}
-	now := e.clock.Now()
-	latency := now - time.Duration(s.Mono)
-	own := s.Run == e.c.Run
-	if !own {
-		latency = time.Duration(e.clock.Wall(now) - s.Wall)
-	}
-	if latency < 0 {
-		a.skewed.Add(1)
-	}
-	a.record(own, e.phase(s.Wall), latency, len(value))
-}

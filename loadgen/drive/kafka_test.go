@@ -51,7 +51,14 @@ func against(t *testing.T, b *kafkatest.Broker, w workload.Workload, rate float6
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: partitions, Rate: rate, Run: run, Catchup: w.Producer.GiveUp, Logger: logger})
+	ends, err := k.Ends(t.Context(), partitions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Pin(t.Context(), ends); err != nil {
+		t.Fatal(err)
+	}
+	e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: partitions, Joining: true, Rate: rate, Run: run, Catchup: w.Producer.GiveUp, Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,16 +67,12 @@ func against(t *testing.T, b *kafkatest.Broker, w workload.Workload, rate float6
 	defer stopConsuming()
 	defer stopSending()
 	var group sync.WaitGroup
-	joined := make(chan struct{}, 100)
-	group.Go(func() {
-		if err := k.Consume(consuming, 0, e.Arrived, func() { joined <- struct{}{} }); err != nil {
-			t.Errorf("consume: %v", err)
-		}
-	})
-	select {
-	case <-joined:
-	case <-time.After(time.Minute):
-		t.Fatal("the consumer did not join its group within a minute")
+	for n := range w.Consumer.Groups * w.Consumer.Clients {
+		group.Go(func() {
+			if err := k.Consume(consuming, n, e); err != nil {
+				t.Errorf("consume: %v", err)
+			}
+		})
 	}
 	group.Go(func() {
 		if err := e.Watch(consuming, step); err != nil {

@@ -10,12 +10,12 @@ import (
 
 // Totals is everything that has been counted in one phase, or in all.
 type Totals struct {
-	Offered, Sent, Acked, Failed, Retried, Consumed uint64
-	AckedBytes, ConsumedBytes                       uint64
-	Response, Service, Lag, EndToEnd                hist.Snapshot
+	Offered, Sent, Acked, Failed, Aborted, Retried, Consumed uint64
+	AckedBytes, ConsumedBytes                                uint64
+	Response, Service, Lag, EndToEnd                         hist.Snapshot
 }
 
-// totals counts one phase. Acknowledged and consumed are the counts of their histograms, so that the two can never differ.
+// totals counts one phase. Sent, acknowledged and consumed are the counts of their histograms, so that they can never differ.
 func (e *Engine) totals(p phase) *Totals {
 	t := &Totals{}
 	now := e.clock.Now()
@@ -26,8 +26,8 @@ func (e *Engine) totals(p phase) *Totals {
 		t.AckedBytes += w.ackedBytes[p].Load()
 		t.Retried += w.retried[p].Load()
 		t.Failed += w.failed[p].Load()
+		t.Aborted += w.aborted[p].Load()
 		t.Lag.Add(&w.lag[p])
-		t.Sent += w.sent[p].Load()
 		t.Offered += w.offered(now)[p]
 	}
 	for _, a := range e.arrived {
@@ -35,7 +35,7 @@ func (e *Engine) totals(p phase) *Totals {
 		t.EndToEnd.Add(&a.others[p])
 		t.ConsumedBytes += a.bytes[p].Load()
 	}
-	t.Acked, t.Consumed = t.Response.Count(), t.EndToEnd.Count()
+	t.Sent, t.Acked, t.Consumed = t.Lag.Count(), t.Response.Count(), t.EndToEnd.Count()
 	return t
 }
 
@@ -48,6 +48,7 @@ func (e *Engine) Totals() *Totals {
 		sum.Sent += t.Sent
 		sum.Acked += t.Acked
 		sum.Failed += t.Failed
+		sum.Aborted += t.Aborted
 		sum.Retried += t.Retried
 		sum.Consumed += t.Consumed
 		sum.AckedBytes += t.AckedBytes
@@ -58,20 +59,6 @@ func (e *Engine) Totals() *Totals {
 		sum.EndToEnd.Merge(&t.EndToEnd)
 	}
 	return sum
-}
-
-func (e *Engine) skewed() (n uint64) {
-	for _, a := range e.arrived {
-		n += a.skewed.Load()
-	}
-	return n
-}
-
-func (e *Engine) foreign() (n uint64) {
-	for _, a := range e.arrived {
-		n += a.foreign.Load()
-	}
-	return n
 }
 
 // Collector exposes an engine. SLO is exported when it is above zero.
@@ -86,6 +73,8 @@ type Collector struct {
 	slo        *prometheus.Desc
 	limited    *prometheus.Desc
 	inflight   *prometheus.Desc
+	errors     *prometheus.Desc
+	start      *prometheus.Desc
 }
 
 type family[T any] struct {
@@ -105,10 +94,12 @@ func NewCollector(e *Engine, slo time.Duration) *Collector {
 		return prometheus.NewDesc("loadgen_"+name, help, labels, workload)
 	}
 	c := &Collector{Engine: e, SLO: slo,
-		target:   desc("target_rate", "Rate the schedule follows now, in records per second."),
+		target:   desc("target_rate", "Rate that the schedule asks of this process now, in records per second; 0 in a closed loop, which asks for none."),
 		slo:      desc("slo_seconds", "99th percentile of end-to-end latency that is to be met."),
 		limited:  desc("generator_limited", "1 when the generator itself could not keep its schedule in the last second, 0 otherwise."),
-		inflight: desc("inflight_records", "Records sent and neither acknowledged nor failed."),
+		inflight: desc("inflight_records", "Records sent and neither acknowledged nor given up."),
+		errors:   desc("errors_total", "Records failed, by what Kafka, the client or the generator says of them.", "error"),
+		start:    desc("start_timestamp_seconds", "When the schedule began or is going to begin, in seconds since 1970. Absent until that is known."),
 	}
 	histogram := func(name, help string, of func(*Totals) *hist.Snapshot) {
 		c.histograms = append(c.histograms, family[*hist.Snapshot]{desc(name, help, "phase"), of})
@@ -127,14 +118,15 @@ func NewCollector(e *Engine, slo time.Duration) *Collector {
 	counter("records_sent_total", "Records handed to the client.", func(t *Totals) uint64 { return t.Sent })
 	counter("records_acked_total", "Records acknowledged.", func(t *Totals) uint64 { return t.Acked })
 	counter("records_failed_total", "Records given up, whether they were sent or not.", func(t *Totals) uint64 { return t.Failed })
+	counter("records_aborted_total", "Records of transactions that were aborted on purpose: neither acknowledged nor failed.", func(t *Totals) uint64 { return t.Aborted })
 	counter("records_retried_total", "Further attempts to send a record; an idempotent client's are not seen.", func(t *Totals) uint64 { return t.Retried })
-	counter("records_consumed_total", "Records consumed, those of other runs included.", func(t *Totals) uint64 { return t.Consumed })
+	counter("records_consumed_total", "Records consumed, those of other runs included, once for each consumer group.", func(t *Totals) uint64 { return t.Consumed })
 	counter("acked_bytes_total", "Bytes of the values of records acknowledged.", func(t *Totals) uint64 { return t.AckedBytes })
 	counter("consumed_bytes_total", "Bytes of the values of records consumed.", func(t *Totals) uint64 { return t.ConsumedBytes })
-	found("records_lost_total", "Records acknowledged, or not known to have failed, that never arrived.", func(e *Engine) uint64 { return e.verify.Counts().Lost })
-	found("records_duplicated_total", "Records that arrived again.", func(e *Engine) uint64 { return e.verify.Counts().Duplicated })
-	found("records_reordered_total", "Records that arrived after a later one of the same producer and partition.", func(e *Engine) uint64 { return e.verify.Counts().Reordered })
-	found("records_corrupted_total", "Records that arrived damaged.", func(e *Engine) uint64 { return e.verify.Counts().Corrupted })
+	found("records_lost_total", "Records acknowledged, or not known to have failed, that never arrived.", func(e *Engine) uint64 { return e.Faults().Lost })
+	found("records_duplicated_total", "Records that arrived again.", func(e *Engine) uint64 { return e.Faults().Duplicated })
+	found("records_reordered_total", "Records that arrived after a later one of the same producer and partition.", func(e *Engine) uint64 { return e.Faults().Reordered })
+	found("records_corrupted_total", "Records that arrived damaged.", func(e *Engine) uint64 { return e.Faults().Corrupted })
 	found("records_foreign_total", "Records consumed that carry no stamp: another program's.", (*Engine).foreign)
 	found("clock_skew_total", "Records consumed before their intended send time; counted as zero latency.", (*Engine).skewed)
 	return c
@@ -155,6 +147,8 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.slo
 	ch <- c.limited
 	ch <- c.inflight
+	ch <- c.errors
+	ch <- c.start
 }
 
 // Collect implements prometheus.Collector. Each phase is counted once, so the families of one scrape agree with each other.
@@ -182,6 +176,12 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.limited, prometheus.GaugeValue, limited)
 	ch <- prometheus.MustNewConstMetric(c.inflight, prometheus.GaugeValue, float64(c.Engine.InFlight()))
 	ch <- prometheus.MustNewConstMetric(c.target, prometheus.GaugeValue, c.Engine.Rate())
+	for kind, n := range c.Engine.errors.counts() {
+		ch <- prometheus.MustNewConstMetric(c.errors, prometheus.CounterValue, float64(n), kind)
+	}
+	if began := c.Engine.began.Load(); began != never {
+		ch <- prometheus.MustNewConstMetric(c.start, prometheus.GaugeValue, float64(c.Engine.clock.Wall(time.Duration(began)))/1e9)
+	}
 	if c.SLO > 0 {
 		ch <- prometheus.MustNewConstMetric(c.slo, prometheus.GaugeValue, c.SLO.Seconds())
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/kafkalab/kafkalab/loadgen/stamp"
 )
 
+// StampHeader is the name of the record header that carries the stamp of a workload whose values are opaque.
+const StampHeader = "klr"
+
 // Record is one slot for a record under way. Slots are made once, body and checksum included, and used again and again: sending one
 // allocates nothing.
 type Record struct {
@@ -20,7 +23,8 @@ type Record struct {
 	Value     []byte
 	Header    []byte // the stamp when it is not in the value, nil otherwise
 
-	sum    uint32                 // of the body
+	sum    uint32 // of what the stamp does not cover
+	key    keyBytes
 	passes int                    // how often sarama took the value to put it into a request
 	wire   sarama.Record          // for our own batches
 	msg    sarama.ProducerMessage // for sarama's producer
@@ -36,15 +40,43 @@ func (r *Record) Encode() ([]byte, error) {
 // Length is the size of the value.
 func (r *Record) Length() int { return len(r.Value) }
 
-// newRecords makes n slots with bodies from the source.
-func newRecords(n int, topic string, s *payload.Source) []*Record {
+// keyBytes is the memory of a record's key, for the same reason an Encoder of its own.
+type keyBytes []byte
+
+func (k *keyBytes) Encode() ([]byte, error) { return *k, nil }
+func (k *keyBytes) Length() int             { return len(*k) }
+
+// setKey copies the key.
+func (r *Record) setKey(key []byte) {
+	if key == nil {
+		return // slots are of one workload: if this record has none, none had
+	}
+	r.key = append(r.key[:0], key...)
+	r.Key, r.wire.Key, r.msg.Key = r.key, r.key, &r.key
+}
+
+// stamp writes the stamp where the workload wants it.
+func (r *Record) stamp(s stamp.Stamp) {
+	if r.Header != nil {
+		stamp.PutHeader((*[stamp.Size]byte)(r.Header), s, len(r.Value), r.sum)
+		return
+	}
+	stamp.Put(r.Value, s, r.sum)
+}
+
+// newRecords makes n slots with the values of the stream of the given number.
+func newRecords(n int, topic string, c payload.Config, stream uint64) []*Record {
+	head := c.Smallest(stamp.Size)
 	out := make([]*Record, n)
-	for i := range out {
-		r := &Record{Value: make([]byte, s.Size())}
-		s.Fill(r.Value[stamp.Size:])
-		r.sum = stamp.Sum(r.Value[stamp.Size:])
-		r.wire.Value = r.Value
+	for i, value := range payload.Values(c, stream, n, head) {
+		r := &Record{Value: value, sum: stamp.Sum(value[head:])}
 		r.msg = sarama.ProducerMessage{Topic: topic, Value: r, Metadata: r}
+		r.wire.Value = value
+		if head == 0 {
+			r.Header = make([]byte, stamp.Size)
+			r.msg.Headers = []sarama.RecordHeader{{Key: []byte(StampHeader), Value: r.Header}}
+			r.wire.Headers = []*sarama.RecordHeader{&r.msg.Headers[0]}
+		}
 		out[i] = r
 	}
 	return out

@@ -2,53 +2,83 @@ package drive
 
 import (
 	"fmt"
-	"io"
-	"text/tabwriter"
+	"runtime"
+	"slices"
+	"syscall"
 	"time"
 
 	"github.com/kafkalab/kafkalab/loadgen/hist"
+	"github.com/kafkalab/kafkalab/loadgen/report"
+	"github.com/kafkalab/kafkalab/loadgen/schedule"
 )
 
-// Report prints what the run has measured, from the same buckets that Prometheus reads.
-func (e *Engine) Report(out io.Writer) error {
-	t := e.Totals()
-	e.verify.Sweep(true)
-	faults := e.verify.Counts()
-	over := max(e.Lasted().Seconds(), 1e-3)
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "workload %s, topic %s, %.1f s\n\n", e.c.Workload.Name, e.c.Topic, over)
-	fmt.Fprintln(w, "records\ttotal\tper second\tMB/s")
-	for _, row := range []struct {
-		name  string
-		n     uint64
-		bytes uint64
-	}{
-		{"offered", t.Offered, 0}, {"acknowledged", t.Acked, t.AckedBytes}, {"failed", t.Failed, 0}, {"retried", t.Retried, 0}, {"consumed", t.Consumed, t.ConsumedBytes},
-		{"lost", faults.Lost, 0}, {"duplicated", faults.Duplicated, 0}, {"reordered", faults.Reordered, 0}, {"corrupted", faults.Corrupted, 0},
-	} {
-		mb := ""
-		if row.bytes > 0 {
-			mb = fmt.Sprintf("%.2f", float64(row.bytes)/over/1e6)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%.1f\t%s\n", row.name, row.n, float64(row.n)/over, mb)
+// Report is what the run has measured so far, from the same buckets that Prometheus reads. The caller adds what the engine does not know:
+// program, mode, settings and warnings.
+func (e *Engine) Report() (*report.Report, error) {
+	config := e.c.Workload
+	config.Schedule = e.plan
+	workload, err := report.NewWorkload(config.Name, config)
+	if err != nil {
+		return nil, fmt.Errorf("report workload: %w", err)
 	}
-	fmt.Fprintln(w, "\nlatency\tP50\tP99\tP99.9")
-	for _, row := range []struct {
-		name string
-		s    *hist.Snapshot
-	}{{"response", &t.Response}, {"service", &t.Service}, {"schedule lag", &t.Lag}, {"end to end", &t.EndToEnd}} {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", row.name, quantile(row.s, 0.5), quantile(row.s, 0.99), quantile(row.s, 0.999))
+	faults := e.Faults()
+	r := &report.Report{
+		Schema: report.Schema, Workload: workload, Topic: e.c.Topic, Partitions: e.c.Partitions, SLO: config.SLO.P99.Seconds(),
+		ProduceOnly: len(e.verify) == 0, Closed: e.plan.Shape == schedule.Closed,
+		Lasted: e.Lasted().Seconds(), WarmUp: phaseOf(e.totals(warmup)), Measured: phaseOf(e.totals(measure)),
+		Faults: report.Faults{
+			Lost: faults.Lost, Duplicated: faults.Duplicated, Reordered: faults.Reordered, Corrupted: faults.Corrupted,
+			Foreign: e.foreign(), Skewed: e.skewed(), Named: e.errors.log.faults(),
+		},
+		Errors: e.errors.counts(), Generators: []report.Generator{e.generator()}, Series: e.series(),
 	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("print report: %w", err)
+	if began := time.Duration(e.began.Load()); began != schedule.Never {
+		r.Start = e.clock.Start().Add(began)
+		r.Warmup = min(e.warmEnd()-began, e.Lasted()).Seconds()
 	}
-	return nil
+	return r, nil
 }
 
-func quantile(s *hist.Snapshot, q float64) string {
-	d, ok := s.Quantile(q)
-	if !ok {
-		return "none"
+func phaseOf(t *Totals) report.Phase {
+	return report.Phase{
+		Offered: t.Offered, Sent: t.Sent, Acked: t.Acked, Failed: t.Failed, Retried: t.Retried, Aborted: t.Aborted, Consumed: t.Consumed,
+		AckedBytes: t.AckedBytes, ConsumedBytes: t.ConsumedBytes,
+		Response: t.Response.Pack(), Service: t.Service.Pack(), Lag: t.Lag.Pack(), EndToEnd: t.EndToEnd.Pack(),
 	}
-	return fmt.Sprintf("%.3f ms", float64(d)/float64(time.Millisecond))
+}
+
+// generator is what this process says of itself.
+func (e *Engine) generator() report.Generator {
+	var (
+		overslept hist.Snapshot
+		waited    int64
+		inFlight  int
+	)
+	for _, w := range e.workers {
+		overslept.Add(&w.overslept)
+		waited += w.waited.Load()
+		inFlight += w.free.size
+	}
+	g := report.Generator{
+		Run: fmt.Sprintf("%016x", e.c.Run), Senders: len(e.workers), Overslept: overslept.Pack(), Blocked: float64(waited) / 1e9,
+		Limited: float64(e.watch.seconds.Load()) / 1e9, InFlight: inFlight, CPUs: float64(runtime.GOMAXPROCS(0)),
+	}
+	now := usage()
+	g.CPU = float64(now.Utime.Nano()+now.Stime.Nano()-e.usage.Utime.Nano()-e.usage.Stime.Nano()) / 1e9
+	g.PeakBytes = uint64(now.Maxrss) << 10
+	return g
+}
+
+// usage is what the process has used so far.
+func usage() (u syscall.Rusage) {
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // it fails for bad arguments only
+	return u
+}
+
+func (e *Engine) series() report.Series {
+	e.watch.mu.Lock()
+	defer e.watch.mu.Unlock()
+	s := e.watch.series
+	s.Points = slices.Clone(s.Points)
+	return s
 }

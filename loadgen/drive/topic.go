@@ -46,15 +46,9 @@ func retriable(err sarama.KError) bool {
 }
 
 func (k Kafka) ensureTopic() (int, error) {
-	c, err := k.config("admin", 0)
+	admin, err := k.admin(readTimeout)
 	if err != nil {
 		return 0, err
-	}
-	c.Metadata.Timeout, c.Metadata.Retry.Max = readTimeout, 0
-	c.Metadata.Full = true // sarama connects an admin by it
-	admin, err := sarama.NewClusterAdmin(k.Client.Brokers, c)
-	if err != nil {
-		return 0, fmt.Errorf("connect to %v: %w", k.Client.Brokers, err)
 	}
 	defer func() { _ = admin.Close() }() // nothing is left to flush
 	topics, err := admin.ListTopics()

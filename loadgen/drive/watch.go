@@ -2,13 +2,13 @@ package drive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/kafkalab/kafkalab/loadgen/hist"
+	"github.com/kafkalab/kafkalab/loadgen/report"
 	"github.com/kafkalab/kafkalab/loadgen/slo"
 )
 
@@ -16,49 +16,54 @@ const (
 	keep       = 16               // ticks of which the counts are remembered: more than slo.Window
 	readyAfter = 5 * time.Second  // nothing acknowledged or consumed for so long: not ready
 	logEvery   = 30 * time.Second // a line about how it goes
-	// A sender that wakes up later than this, one time in a hundred, is itself what limits the run.
+	// A sender that is later than this, one time in a hundred, and that nothing but itself has kept, limits the run.
 	limitedAfter = 20 * time.Millisecond
+	// A sender that spends more of its time than this with waiting for a slot is kept by Kafka.
+	keptBack = 0.5
 )
 
 // watch is what the engine knows about the last few seconds. Only Watch writes it.
 type watch struct {
-	mu         sync.Mutex
-	ticks      []tick // oldest first
-	lastAcked  time.Duration
-	lastEaten  time.Duration
-	acked      uint64
-	eaten      uint64
-	everAcked  bool
-	everEaten  bool
-	limited    atomic.Bool
-	overslept  hist.Snapshot
-	rounds     int
-	loggedAt   time.Duration
-	loggedAck  uint64
-	loggedEat  uint64
-	loggedFail uint64
+	mu      sync.Mutex
+	ticks   []tick // oldest first
+	acked   progress
+	eaten   progress
+	limited atomic.Bool
+	seconds atomic.Int64 // in which it was
+	second  second
+	series  report.Series
+	point   report.Point // the second under way
+	logged  struct {
+		at                   time.Duration
+		acked, eaten, failed uint64
+	}
 }
 
 type tick struct {
-	at       time.Duration
-	latency  *hist.Snapshot // end to end of our own records, since the start
-	consumed uint64
+	at      time.Duration
+	latency *hist.Snapshot // of our own records, since the start
 }
 
-// Watch looks at the run every slo.Tick until ctx ends: it sweeps for losses, notes health, and, when step is not nil, sets the rate that
-// step answers.
+// Watch looks at the run every slo.Tick, on the quarters of the wall clock's seconds, until ctx ends: it sweeps for losses, notes how it goes,
+// and, when step is not nil, sets the rate that step answers once the consumers have caught up.
 func (e *Engine) Watch(ctx context.Context, step func(slo.Observation) float64) error {
+	if pause(ctx, slo.Tick-time.Duration(e.clock.Wall(e.clock.Now())%int64(slo.Tick))); ctx.Err() != nil {
+		return nil
+	}
+	e.watch.second.start(e)
 	t := time.NewTicker(slo.Tick)
 	defer t.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			e.note(e.clock.Now())
 			return nil
 		case <-t.C:
 		}
 		now := e.clock.Now()
 		consumed := e.look(now)
-		if step == nil {
+		e.warmed(now)
+		if step == nil || !e.caughtUp() {
 			continue
 		}
 		rate := step(slo.Observation{Now: now, Outstanding: e.Outstanding(), Consumed: consumed, P99: e.P99})
@@ -68,7 +73,24 @@ func (e *Engine) Watch(ctx context.Context, step func(slo.Observation) float64) 
 	}
 }
 
-// look takes stock and returns how many of our own records were consumed so far.
+// latency adds up what is to meet the SLO: end to end, of our own records; where nobody consumes, the response time.
+func (e *Engine) latency(to *hist.Snapshot) {
+	if len(e.verify) == 0 {
+		for _, k := range e.workers {
+			for p := range phases {
+				to.Add(&k.response[p])
+			}
+		}
+		return
+	}
+	for _, a := range e.arrived {
+		for p := range phases {
+			to.Add(&a.own[p])
+		}
+	}
+}
+
+// look takes stock and returns how many of our own records are through so far.
 func (e *Engine) look(now time.Duration) uint64 {
 	w := &e.watch
 	w.mu.Lock()
@@ -79,57 +101,39 @@ func (e *Engine) look(now time.Duration) uint64 {
 		next.latency.Reset()
 		w.ticks = append(w.ticks[:0], w.ticks[1:]...)
 	}
-	for _, a := range e.arrived {
-		for p := range phases {
-			next.latency.Add(&a.own[p])
-		}
-	}
-	next.consumed = next.latency.Count()
+	e.latency(next.latency)
 	w.ticks = append(w.ticks, next)
-	if next.consumed > w.eaten {
-		w.eaten, w.lastEaten, w.everEaten = next.consumed, now, true
-	}
+	through := next.latency.Count()
+	w.eaten.note(through, now)
 	var acked, failed uint64
-	var overslept hist.Snapshot
 	for _, k := range e.workers {
 		for p := range phases {
 			acked += k.acked[p].Load()
 			failed += k.failed[p].Load()
 		}
-		overslept.Add(&k.overslept)
 	}
-	if acked > w.acked {
-		w.acked, w.lastAcked, w.everAcked = acked, now, true
+	w.acked.note(acked, now)
+	w.point.InFlight = max(w.point.InFlight, uint64(e.InFlight()))
+	w.point.Target += e.Rate() * slo.Tick.Seconds()
+	if e.clock.Wall(now)/int64(time.Second) != e.clock.Wall(w.second.at)/int64(time.Second) {
+		for _, v := range e.verify {
+			v.Sweep(false)
+		}
+		e.passed(now)
 	}
-	if w.rounds++; w.rounds%4 == 0 { // once a second
-		e.verify.Sweep(false)
-		e.judge(&overslept)
-	}
-	if now-w.loggedAt >= logEvery {
-		over := (now - w.loggedAt).Seconds()
+	if now-w.logged.at >= logEvery {
+		over := (now - w.logged.at).Seconds()
 		p99, _ := e.since(now - slo.Window)
-		e.log.Info("running", "target_rate", round(e.Rate()), "acked_rate", round(float64(acked-w.loggedAck)/over),
-			"consumed_rate", round(float64(next.consumed-w.loggedEat)/over), "failed", failed-w.loggedFail, "p99", p99.Round(10*time.Microsecond))
-		w.loggedAt, w.loggedAck, w.loggedEat, w.loggedFail = now, acked, next.consumed, failed
+		e.log.Info("running", "target_rate", round(e.Rate()), "acked_rate", round(float64(acked-w.logged.acked)/over),
+			"consumed_rate", round(float64(through-w.logged.eaten)/over), "failed", failed-w.logged.failed, "p99", p99.Round(10*time.Microsecond))
+		w.logged.at, w.logged.acked, w.logged.eaten, w.logged.failed = now, acked, through, failed
 	}
-	return next.consumed
+	return through
 }
 
 func round(f float64) float64 { return float64(int(f*10+0.5)) / 10 }
 
-// judge decides whether the generator itself is the limit.
-func (e *Engine) judge(total *hist.Snapshot) {
-	w := &e.watch
-	var last hist.Snapshot
-	last.Merge(total)
-	last.Sub(&w.overslept)
-	w.overslept.Reset()
-	w.overslept.Merge(total)
-	late, ok := last.Quantile(0.99)
-	w.limited.Store(ok && late > limitedAfter)
-}
-
-// P99 is the 99th percentile of the end-to-end latency of our own records consumed after since, to the tick, and their number. It reaches
+// P99 is the 99th percentile of the latency of our own records that got through after since, to the tick, and their number. It reaches
 // back four seconds.
 func (e *Engine) P99(since time.Duration) (p99 time.Duration, samples uint64) {
 	e.watch.mu.Lock()
@@ -150,26 +154,4 @@ func (e *Engine) since(since time.Duration) (time.Duration, uint64) {
 		return p99, d.Count()
 	}
 	return 0, 0
-}
-
-// Ready is nil while records are acknowledged and consumed.
-func (e *Engine) Ready() error {
-	w := &e.watch
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	now := e.clock.Now()
-	var errs []error
-	for _, s := range []struct {
-		ever bool
-		last time.Duration
-		verb string
-	}{{w.everAcked, w.lastAcked, "acknowledged"}, {w.everEaten, w.lastEaten, "consumed"}} {
-		switch {
-		case !s.ever:
-			errs = append(errs, fmt.Errorf("no record has been %s yet", s.verb))
-		case now-s.last > readyAfter:
-			errs = append(errs, fmt.Errorf("no record has been %s for %v", s.verb, (now-s.last).Round(time.Second)))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/kafkalab/kafkalab/loadgen/report"
+)
+
+// write puts the report where it is wanted.
+func (o *options) write(r *report.Report, stdout io.Writer) error {
+	var errs []error
+	if o.json == "-" {
+		errs = append(errs, r.WriteJSON(stdout))
+	} else {
+		errs = append(errs, r.Table(stdout), into(o.json, r.WriteJSON))
+	}
+	return errors.Join(append(errs, into(o.html, r.HTML))...)
+}
+
+// into writes a file, if one is named.
+func into(name string, write func(io.Writer) error) error {
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		return fmt.Errorf("write report %q: %w", name, err)
+	}
+	return nil
+}
+
+// merge is the report command.
+func (o *options) merge(stdout io.Writer) error {
+	var all []*report.Report
+	for _, name := range o.files {
+		r, err := read(name)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	r, err := report.Merge(all...)
+	if err != nil {
+		return err
+	}
+	return o.write(r, stdout)
+}
+
+func read(name string) (*report.Report, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("read report: %w", err)
+	}
+	defer f.Close()
+	r, err := report.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("read report %q: %w", name, err)
+	}
+	return r, nil
+}
+
+// breaches are the reasons to call a run a failure.
+func breaches(r *report.Report) (why []string) {
+	s := r.Summary()
+	say := func(is bool, format string, args ...any) {
+		if is {
+			why = append(why, fmt.Sprintf(format, args...))
+		}
+	}
+	switch {
+	case s.SLO == nil:
+	case r.Search != nil:
+		say(r.Search.Rate == 0, "no rate was found at which the P99 meets the SLO of %v", seconds(s.SLO.Target))
+	default:
+		say(!s.SLO.Met, "%s: the P99 of %v exceeds the SLO of %v", s.SLO.Of, seconds(s.SLO.P99), seconds(s.SLO.Target))
+	}
+	if r.Search == nil { // a search sends more than there is room for on purpose
+		say(r.Measured.Failed > 0, "failed: %d records", r.Measured.Failed)
+	}
+	f := r.Faults
+	say(f.Lost > 0, "lost: %d records", f.Lost)
+	say(f.Duplicated > 0, "duplicated: %d records", f.Duplicated)
+	say(f.Reordered > 0, "reordered: %d records", f.Reordered)
+	say(f.Corrupted > 0, "corrupted: %d records", f.Corrupted)
+	return why
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * 1e9).Round(time.Microsecond) }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/kafkalab/kafkalab/loadgen/hist"
+	"github.com/kafkalab/kafkalab/loadgen/report"
+	"github.com/kafkalab/kafkalab/loadgen/search"
+)
+
+// search tries rates, each with an engine of its own: clients, warm-up and histograms are fresh, and only the consumers stay. The report is
+// that of the highest rate that met the SLO, or else of the last trial, and tells of all of them.
+func (s *session) search(ctx, consuming context.Context) (*report.Report, error) {
+	c := s.find
+	var best, last *report.Report
+	c.Progress = func(t search.Trial) {
+		s.log.Info(t.String())
+		if t.Verdict == search.Meets && (best == nil || t.Outcome.Acked > best.Summary().PerSecond.Acked) {
+			best = last
+		}
+	}
+	result, err := search.Run(ctx, c, func(ctx context.Context, rate float64) (search.Outcome, error) {
+		var (
+			o   search.Outcome
+			err error
+		)
+		o, last, err = s.trial(ctx, consuming, rate)
+		return o, err
+	})
+	s.log.Info(result.String())
+	if best == nil {
+		best = last
+	}
+	if best != nil {
+		best.Search = report.NewSearch(result)
+	}
+	return best, err
+}
+
+// trial offers one rate.
+func (s *session) trial(ctx, consuming context.Context, rate float64) (search.Outcome, *report.Report, error) {
+	c := s.config()
+	c.Workload.Warmup = s.find.Warmup
+	c.Rate, c.Duration, c.Joining = rate, s.find.Warmup+s.find.Measure, true
+	c.Catchup = max(catchup, 2*s.workload.SLO.P99)
+	r, err := s.engine(ctx, consuming, c, nil)
+	if err != nil {
+		return search.Outcome{}, r, err
+	}
+	if ctx.Err() != nil {
+		return search.Outcome{}, r, ctx.Err()
+	}
+	m, over := r.Measured, s.find.Measure.Seconds()
+	latency := m.EndToEnd
+	if r.ProduceOnly {
+		latency, m.Consumed = m.Response, m.Acked
+	}
+	p99, _ := latency.Snapshot().Quantile(0.99)
+	return search.Outcome{
+		Offered: float64(m.Offered) / over, Acked: float64(m.Acked) / over, Consumed: float64(m.Consumed) / over, P99: p99, Samples: latency.Count(),
+		Errors: m.Failed, GeneratorLimited: r.Summary().Verdict.Limit == report.LimitGenerator, Steady: steady(r),
+	}, r, nil
+}
+
+// changed is how many times higher the P99 of one half of a trial may be than that of the other while the trial is called steady.
+const changed = 2
+
+// steady compares the first half of the measured time with the second. A few seconds hold too little to tell.
+func steady(r *report.Report) bool {
+	from := r.Start.Add(time.Duration(r.Warmup * 1e9))
+	var points []report.Point
+	for _, p := range r.Series.Points {
+		if !time.Unix(p.At, 0).Before(from) {
+			points = append(points, p)
+		}
+	}
+	if len(points) < 4 {
+		return true
+	}
+	p99 := func(points []report.Point) time.Duration {
+		var sum hist.Snapshot
+		for _, p := range points {
+			if r.ProduceOnly {
+				sum.MergePacked(p.Response)
+			} else {
+				sum.MergePacked(p.EndToEnd)
+			}
+		}
+		q, _ := sum.Quantile(0.99)
+		return q
+	}
+	first, second := p99(points[:len(points)/2]), p99(points[len(points)/2:])
+	return max(first, second) < changed*min(first, second)
+}
