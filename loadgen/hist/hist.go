@@ -82,8 +82,10 @@ type Recorder struct {
 	counts [buckets]atomic.Uint64
 	zero   atomic.Uint64
 	sum    atomic.Uint64 // float64 bits, seconds
-	max    atomic.Int64
-	low    atomic.Int64 // math.MaxInt64 less the least: a maximum too, so that 0 is the start of both
+
+	// The extremes. Record alone reads the first two, in one comparison; others read the last two.
+	low, span uint64
+	min, max  atomic.Int64
 }
 
 // Record counts one latency.
@@ -93,16 +95,24 @@ func (r *Recorder) Record(d time.Duration) {
 		return
 	}
 	// Before the count, so that a snapshot never holds a latency beyond its extremes.
-	if int64(d) > r.max.Load() {
-		r.max.Store(int64(d))
-	}
-	if low := math.MaxInt64 - int64(d); low > r.low.Load() {
-		r.low.Store(low)
+	if uint64(d)-r.low > r.span {
+		r.widen(uint64(d))
 	}
 	seconds := float64(d) / 1e9
 	k := min(key(seconds), maxKey)
 	r.counts[k-minKey].Add(1)
 	r.sum.Store(math.Float64bits(math.Float64frombits(r.sum.Load()) + seconds))
+}
+
+// widen takes a latency into the extremes. Both are 0 before the first.
+func (r *Recorder) widen(d uint64) {
+	high := max(r.low+r.span, d)
+	if low := r.low; low == 0 || d < low {
+		r.low = d
+		r.min.Store(int64(d))
+	}
+	r.span = high - r.low
+	r.max.Store(int64(high))
 }
 
 // Snapshot is a set of counts at one moment, or the difference of two. The zero value is empty.
@@ -145,7 +155,7 @@ func (s *Snapshot) Add(r *Recorder) {
 	}
 	s.zero += r.zero.Load()
 	s.sum += math.Float64frombits(r.sum.Load())
-	s.span(time.Duration(math.MaxInt64-r.low.Load()), time.Duration(r.max.Load()))
+	s.span(time.Duration(r.min.Load()), time.Duration(r.max.Load()))
 }
 
 // Merge adds another snapshot.
@@ -192,7 +202,7 @@ func (s *Snapshot) Buckets() iter.Seq2[int, uint64] {
 	}
 }
 
-// Max is the greatest latency, 0 when there is none.
+// Max is the greatest latency, 0 when there is none. A quantile in its bucket may come out above it, by one bucket at most, as in PromQL.
 func (s *Snapshot) Max() time.Duration {
 	for i := len(s.counts) - 1; i >= 0; i-- {
 		if s.counts[i] == 0 {
