@@ -121,7 +121,7 @@ func (p *Packed) UnmarshalJSON(data []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&d); err != nil {
-		return fmt.Errorf("read histogram: %w", err)
+		return err
 	}
 	if d.Schema != Schema {
 		return fmt.Errorf("schema: must be %d (got %d)", Schema, d.Schema)

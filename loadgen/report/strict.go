@@ -46,7 +46,7 @@ func (p *problems) read(raw json.RawMessage, v reflect.Value, path string) {
 	switch own := v.Addr().Type().Implements(unmarshaler); {
 	case own:
 		if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
-			*p = append(*p, fmt.Errorf("%s.%w", path, err))
+			*p = append(*p, fmt.Errorf("%s: %w", path, err))
 		}
 	case v.Kind() == reflect.Struct:
 		p.object(raw, v, path)
