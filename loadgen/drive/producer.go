@@ -43,7 +43,8 @@ func (k Kafka) config(role string, n int) (*sarama.Config, error) {
 	return c, nil
 }
 
-// ProducerConfig is the sarama configuration of producing client n.
+// ProducerConfig is the sarama configuration of producing client n. It says nothing of idempotence: that is the batcher's own, with several
+// requests open, which sarama's AsyncProducer refuses.
 func (k Kafka) ProducerConfig(n int) (*sarama.Config, error) {
 	c, err := k.config("producer", n)
 	if err != nil {
@@ -63,10 +64,6 @@ func (k Kafka) ProducerConfig(n int) (*sarama.Config, error) {
 	c.Producer.Flush.Frequency, c.Producer.Flush.Messages, c.Producer.Flush.MaxMessages = p.Linger, p.Batch, p.MaxBatch
 	c.Producer.Retry.Backoff = retryBackoff
 	c.Producer.Retry.Max = int(p.GiveUp/retryBackoff) + 1
-	if p.Idempotent {
-		c.Producer.Idempotent = true
-		c.Net.MaxOpenRequests = 1 // sarama's condition; several clients make up for it
-	}
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configure producer: %w", err)
 	}

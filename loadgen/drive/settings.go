@@ -23,7 +23,7 @@ func (k Kafka) Settings() (map[string]string, error) {
 		"producer.clients":             fmt.Sprint(w.Producer.Clients),
 		"producer.in_flight":           fmt.Sprint(w.Producer.Clients * slots(w.Producer.InFlight, w.Producer.Clients, w.Payload)),
 		"producer.acks":                w.Producer.Acks,
-		"producer.idempotent":          strconv.FormatBool(p.Producer.Idempotent),
+		"producer.idempotent":          strconv.FormatBool(w.Producer.Idempotent),
 		"producer.compression":         p.Producer.Compression.String(),
 		"producer.linger":              p.Producer.Flush.Frequency.String(),
 		"producer.batch.records":       limit(p.Producer.Flush.Messages, "as soon as the connection is free"),

@@ -39,7 +39,7 @@ func (w Workload) warnProducer(o *warnings) {
 	o.when(p.Linger > p99/2, "producer.linger %v is more than half of slo.p99 %v, and records that wait for their batch are late by that much: lower it or raise slo.p99.", p.Linger, p99)
 	o.when(p.Acks == "none", "producer.acks none has no acknowledgement to wait for: response time ends when the record is written to the socket and says nothing about Kafka, and a record that Kafka refuses is counted as acknowledged. Go by end-to-end latency, or take leader or all.")
 	o.when(p.GiveUp <= p99, "producer.give_up %v is not above slo.p99 %v: a record fails before it can be late, so the latency looks better than it is. Raise it.", p.GiveUp, p99)
-	o.when(p.Idempotent && p.Clients == 1, "producer.idempotent with producer.clients 1 has one request under way to each broker, so a round trip to the broker limits the rate: add clients.")
+	o.when(p.Transactions.Records > 0 && p.Clients == 1, "producer.transactions with producer.clients 1 have one request under way to each broker, so a round trip to the broker limits the rate: add clients.")
 	o.when(p.Clients == 1 && peak > busyClient, "producer.clients 1 at %s: one client may be slower than Kafka is, and then the run measures the generator. Take a client for each processor.", perSecond(peak))
 	o.when(p.Clients > w.Topic.Partitions, "producer.clients %d share topic.partitions %d: clients that write to the same partition wait for each other in the broker. Take at least as many partitions as clients.", p.Clients, w.Topic.Partitions)
 	if need := peak * p99.Seconds(); need > float64(p.InFlight) {
