@@ -1,13 +1,14 @@
 // Package keys draws the keys of records.
 //
 // It promises: same Config and same stream, same bytes on the same kind of processor; keys drawn exactly from the distribution asked for,
-// however many there are (no table grows with Count, no approximation of Zipf); keys of one fixed length that a person can read; a draw in
+// however many there are (no approximation of Zipf, no table of all keys); keys of one fixed length that a person can read; a draw in
 // constant time that allocates nothing. It leaves out which partition a key belongs to.
 package keys
 
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -117,9 +118,10 @@ func (c Config) Length() int {
 // Source draws keys one after the other. One goroutine uses it.
 type Source struct {
 	c    Config
-	rand *rand.Rand
+	rand *rand.PCG
 	zipf zipf
 	next uint64 // sequential
+	hot  uint64 // hot: HotShare of 2^64
 	key  []byte // a letter, zeros, the number
 	low  int    // where the digits begin that are ever other than zero
 }
@@ -129,7 +131,7 @@ const salt = 0x6b657973 // "keys"
 
 // New gives stream number n of a valid configuration: streams differ in what they draw, not in the keys they draw from.
 func New(c Config, stream uint64) *Source {
-	s := &Source{c: c, rand: rand.New(rand.NewPCG(c.Seed^salt<<32, stream))}
+	s := &Source{c: c, rand: rand.NewPCG(c.Seed^salt<<32, stream)}
 	if c.Length() == 0 {
 		return s
 	}
@@ -137,9 +139,11 @@ func New(c Config, stream uint64) *Source {
 	s.low = len(s.key) - shortest(c.Count) + 1
 	switch c.Distribution {
 	case Sequential:
-		s.next = s.rand.Uint64N(uint64(c.Count))
+		s.next = s.below(uint64(c.Count))
 	case Zipf:
 		s.zipf = newZipf(c.Count, c.Exponent)
+	case Hot:
+		s.hot = part(c.HotShare)
 	}
 	return s
 }
@@ -150,9 +154,15 @@ func (s *Source) Next() []byte {
 		return nil
 	}
 	n := s.draw()
-	for i := len(s.key) - 1; i >= s.low; i-- {
-		s.key[i] = byte('0' + n%10)
-		n /= 10
+	i := len(s.key) - 1
+	for ; i > s.low; i -= 2 { // two digits a division
+		pair := n % 100
+		n /= 100
+		tens := pair * 103 >> 10
+		s.key[i-1], s.key[i] = byte('0'+tens), byte('0'+pair-10*tens)
+	}
+	if i == s.low {
+		s.key[i] = byte('0' + n)
 	}
 	return s.key
 }
@@ -169,11 +179,17 @@ func (s *Source) draw() uint64 {
 	case Zipf:
 		return s.zipf.draw(s.rand) - 1
 	case Hot:
-		if s.rand.Float64() < s.c.HotShare {
-			return s.rand.Uint64N(hot)
+		if s.rand.Uint64() < s.hot {
+			return s.below(hot)
 		}
-		return hot + s.rand.Uint64N(count-hot)
+		return hot + s.below(count-hot)
 	default:
-		return s.rand.Uint64N(count)
+		return s.below(count)
 	}
+}
+
+// below is one of n numbers. That 2^64 is no multiple of n favours some of them by less than one part in ten million.
+func (s *Source) below(n uint64) uint64 {
+	v, _ := bits.Mul64(s.rand.Uint64(), n)
+	return v
 }

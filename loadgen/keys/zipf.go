@@ -2,60 +2,95 @@ package keys
 
 import (
 	"math"
+	"math/bits"
 	"math/rand/v2"
 )
 
-// zipf draws ranks 1 to n in proportion to h(x) = 1/x^s, exactly and without a table, by rejection-inversion (Hörmann and Derflinger, 1996).
-// Unlike the standard library's it takes every s above 0; s of 1 and less is what stores and caches are usually tested with.
+// zipf draws ranks 1 to n in proportion to h(rank) = 1/rank^s, exactly and in constant time. Unlike the standard library's it takes every s
+// above 0; s of 1 and less is what stores and caches are usually tested with.
 //
-// The area under h is cut into one piece for each rank, a point is drawn evenly from the area, and the rank whose piece it falls into is
-// taken if the point lies within a bar of height h(rank); few do not.
+// The ranks are cut into blocks, each a sixty-fourth as wide as its first rank is large: a few hundred for a million ranks, since they
+// become wider as h becomes flatter. A block is drawn as if all its ranks were as frequent as the first, by Walker's alias method, then a
+// rank of it, evenly; that is kept with probability h(rank)/h(first), and otherwise everything is drawn again, about once in a hundred.
 type zipf struct {
-	n, s       float64
-	left       float64 // the area up to the piece of rank 1, of which only the width that makes it h(1) is used
-	right      float64 // the area up to n + 1/2
-	shortcut   float64 // a point so close below its rank, or closer, lies within the bar whatever the rank
-	oneMinusS  float64
-	byOneMinus float64 // 1/(1−s), 0 when s is 1
+	s      float64
+	blocks []block
 }
 
+type block struct {
+	first, width uint64 // ranks first to first+width−1
+	surely       uint64 // of 2^64: h(last)/h(first), up to which a rank is kept whichever it is
+	own          uint64 // of 2^64: how much of this place in the alias table is the block's own
+	other        int32  // whose the rest is
+}
+
+const blockWidth = 64
+
 func newZipf(n int, s float64) zipf {
-	z := zipf{n: float64(n), s: s, oneMinusS: 1 - s}
-	if s != 1 {
-		z.byOneMinus = 1 / z.oneMinusS
+	z := zipf{s: s}
+	var weights []float64
+	for first := uint64(1); first <= uint64(n); {
+		width := min(max(first/blockWidth, 1), uint64(n)-first+1)
+		surely := part(math.Pow(float64(first)/float64(first+width-1), s))
+		z.blocks = append(z.blocks, block{first: first, width: width, surely: surely})
+		weights = append(weights, float64(width)*math.Pow(float64(first), -s))
+		first += width
 	}
-	z.left = z.area(1.5) - 1
-	z.right = z.area(z.n + 0.5)
-	z.shortcut = 2 - z.inverse(z.area(2.5)-z.h(2))
+	z.alias(weights)
 	return z
 }
 
-func (z *zipf) h(x float64) float64 { return math.Exp(-z.s * math.Log(x)) }
-
-// area is the integral of h from 1 to x.
-func (z *zipf) area(x float64) float64 {
-	if z.byOneMinus == 0 {
-		return math.Log(x)
+// part is a probability as one of 2^64.
+func part(p float64) uint64 {
+	if p >= 1 {
+		return math.MaxUint64
 	}
-	return math.Expm1(z.oneMinusS*math.Log(x)) * z.byOneMinus
+	return uint64(p * (1 << 64))
 }
 
-// inverse is the x with the given area.
-func (z *zipf) inverse(area float64) float64 {
-	if z.byOneMinus == 0 {
-		return math.Exp(area)
+// alias fills the table by Vose's method: each place has the same weight, of which a light block leaves a rest to one heavy block.
+func (z *zipf) alias(weights []float64) {
+	var sum float64
+	for i := len(weights) - 1; i >= 0; i-- { // the small ones first
+		sum += weights[i]
 	}
-	// Rounding can bring a point beyond the whole of the area, where x is endless.
-	return math.Exp(math.Log1p(max(z.oneMinusS*area, -1)) * z.byOneMinus)
+	var light, heavy []int
+	for i := range weights {
+		weights[i] *= float64(len(weights)) / sum
+		if weights[i] < 1 {
+			light = append(light, i)
+		} else {
+			heavy = append(heavy, i)
+		}
+	}
+	for len(light) > 0 && len(heavy) > 0 {
+		l, h := light[len(light)-1], heavy[len(heavy)-1]
+		light = light[:len(light)-1]
+		z.blocks[l].own, z.blocks[l].other = part(weights[l]), int32(h)
+		if weights[h] -= 1 - weights[l]; weights[h] < 1 {
+			heavy = heavy[:len(heavy)-1]
+			light = append(light, h)
+		}
+	}
+	for _, i := range append(light, heavy...) { // full but for rounding
+		z.blocks[i].own, z.blocks[i].other = math.MaxUint64, int32(i)
+	}
 }
 
-func (z *zipf) draw(r *rand.Rand) uint64 {
+func (z *zipf) draw(r *rand.PCG) uint64 {
 	for {
-		point := z.right + r.Float64()*(z.left-z.right)
-		x := z.inverse(point)
-		rank := min(max(math.Floor(x+0.5), 1), z.n)
-		if rank-x <= z.shortcut || point >= z.area(rank+0.5)-z.h(rank) {
-			return uint64(rank)
+		place, rest := bits.Mul64(r.Uint64(), uint64(len(z.blocks)))
+		b := &z.blocks[place]
+		if rest >= b.own {
+			b = &z.blocks[b.other]
+		}
+		if b.width == 1 {
+			return b.first
+		}
+		offset, chance := bits.Mul64(r.Uint64(), b.width)
+		rank := b.first + offset
+		if chance < b.surely || chance < part(math.Pow(float64(b.first)/float64(rank), z.s)) {
+			return rank
 		}
 	}
 }

@@ -5,31 +5,21 @@ import (
 	"math/rand/v2"
 )
 
-// Source makes values one after the other. One goroutine uses it.
-type Source struct {
-	c    Config
-	rand *rand.Rand
-	text [chunk]byte
-}
-
 // chunk is the length in which random and repeating bytes alternate: short enough that every compressor's window sees the repeats, long
 // enough that the compressor's own cost per match does not spoil the target.
 const chunk = 1024
 
-// NewSource gives stream number n of a valid configuration; different streams give different bytes.
-func NewSource(c Config, n uint64) *Source {
-	s := &Source{c: c, rand: rand.New(rand.NewPCG(c.Seed, n))}
-	for i := range s.text {
-		s.text[i] = byte(' ' + i%95) // printable, so that a console consumer stays readable
-	}
-	return s
-}
+// filler is what repeats. It is readable, and short because a compressor pays for its first occurrence, which tells in a batch of one record.
+const filler = "kafkalab loadgen "
 
-// Values makes the values of n records, side by side in memory, and leaves the first head bytes of each as they are for a stamp. Their
-// sizes are not n independent draws but one from each nth part of the distribution, in random order: records that take turns with a few
-// values then still have the sizes asked for.
+// Values makes the values of n records, side by side in memory, and leaves the first head bytes of each for a stamp. The configuration must
+// be valid; different streams give different bytes. The sizes are not n independent draws but one from each nth part of the distribution,
+// in random order: records that take turns with a few values then still have the sizes asked for.
 func Values(c Config, stream uint64, n, head int) [][]byte {
-	s := NewSource(c, stream)
+	s := source{repeats: repeats(c.Compressible), rand: rand.New(rand.NewPCG(c.Seed, stream))}
+	for i := range s.text {
+		s.text[i] = filler[i%len(filler)]
+	}
 	sizes := make([]int, n)
 	total := 0
 	for i := range sizes {
@@ -41,26 +31,46 @@ func Values(c Config, stream uint64, n, head int) [][]byte {
 	values := make([][]byte, n)
 	for i, size := range sizes {
 		values[i], arena = arena[:size:size], arena[size:]
-		s.Fill(values[i][min(head, size):])
+		s.fill(values[i], min(head, size))
 	}
 	return values
 }
 
-// Size draws the next size.
-func (s *Source) Size() int { return s.c.size(s.rand.Float64()) }
+// source writes values one after the other.
+type source struct {
+	repeats float64 // part of a value that repeats
+	rand    *rand.Rand
+	text    [chunk]byte
+}
 
-// Fill writes a body.
-func (s *Source) Fill(body []byte) {
-	for len(body) > 0 {
-		part := body[:min(chunk, len(body))]
-		random := int(math.Round(float64(len(part)) * (1 - s.c.Compressible)))
-		s.noise(part[:random])
-		copy(part[random:], s.text[:])
-		body = body[len(part):]
+// A stamp's times, counts and checksums do not compress, the rest of it does: this part of it is as good as random.
+const headNoise = 0.5
+
+// Snappy writes three bytes for at most 64 that repeat, the others next to nothing. To keep it within tolerance of a high target, a little
+// more repeats than the target says.
+const (
+	snappyCost = 0.053
+	tolerance  = 0.022
+)
+
+func repeats(target float64) float64 {
+	return min(1, target+max(0, target*snappyCost-tolerance))
+}
+
+// fill writes value[head:]. Each chunk ends with its part of the random bytes; what is before repeats.
+func (s *source) fill(value []byte, head int) {
+	body := value[head:]
+	random := max(0, float64(len(value))*(1-s.repeats)-float64(head)*headNoise)
+	for from, done := 0, 0; from < len(body); from += chunk {
+		part := body[from:min(from+chunk, len(body))]
+		upTo := int(math.Round(random * float64(from+len(part)) / float64(len(body))))
+		noise := min(upTo-done, len(part))
+		s.noise(part[copy(part[:len(part)-noise], s.text[:]):])
+		done += noise
 	}
 }
 
-func (s *Source) noise(b []byte) {
+func (s *source) noise(b []byte) {
 	for len(b) >= 8 {
 		v := s.rand.Uint64()
 		for i := range 8 {
