@@ -32,7 +32,7 @@ import (
 // needs one more are given up: missing ones of our own are lost, those of other runs are not judged, excused ones are remembered by their
 // number only. Each stream may keep fewRanges in any case.
 const (
-	MaxRanges = 1 << 18
+	MaxRanges = 1 << 19
 	fewRanges = 4
 )
 
