@@ -25,19 +25,6 @@ func (w Workload) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ValidateSLO reports what keeps a rate from being held or searched by latency: it takes a rate that can be set, and a latency to go by.
-func (w Workload) ValidateSLO() error {
-	var p problems
-	p.need(slices.Contains([]schedule.Shape{"", schedule.Constant, schedule.Poisson}, w.Schedule.Shape), "schedule.shape",
-		"must be constant, poisson or left out where the SLO decides the rate", string(w.Schedule.Shape))
-	p.need(w.Consumer.Clients > 0, "consumer.clients", "must be at least 1 where the SLO decides the rate: its latency ends with the consumer", w.Consumer.Clients)
-	var errs []error
-	for _, f := range p {
-		errs = append(errs, errors.New(f.field+": "+f.text))
-	}
-	return errors.Join(errs...)
-}
-
 // problems collects every finding before any is returned.
 type problems []finding
 
@@ -128,6 +115,7 @@ func (w Workload) producer(p *problems) {
 	p.within("producer.batch", c.Batch, 0, 1_000_000)
 	p.need(c.Batch == 0 || c.Linger > 0, "producer.batch", "needs producer.linger, or the last records would wait for ever", c.Batch)
 	p.within("producer.sticky", c.Sticky, 1, 1_000_000)
+	p.need(c.Sticky == 1 || w.Keys.Length() == 0, "producer.sticky", "must be 1 with keys: the key decides the partition", c.Sticky)
 	p.within("producer.max_batch", c.MaxBatch, 0, 1_000_000)
 	p.need(c.MaxBatch == 0 || c.MaxBatch >= c.Batch, "producer.max_batch", fmt.Sprintf("must be 0 or at least producer.batch %d", c.Batch), c.MaxBatch)
 	p.within("producer.in_flight", c.InFlight, 1, 1_000_000)

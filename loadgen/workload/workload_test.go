@@ -12,7 +12,7 @@ import (
 )
 
 func TestPresetsAreSound(t *testing.T) {
-	want := []string{"bulk", "chatty", "durable", "recompress"}
+	want := []string{"bulk", "chatty", "durable", "keyed", "recompress", "steady", "tiny", "transactional"}
 	if got := workload.Names(); !slices.Equal(got, want) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
@@ -26,6 +26,9 @@ func TestPresetsAreSound(t *testing.T) {
 		}
 		if w.Name != name || w.About == "" {
 			t.Errorf("%s: got name %q, about %q", name, w.Name, w.About)
+		}
+		if got := w.Warnings(); len(got) > 0 {
+			t.Errorf("%s spoils its own measurement: %q", name, got)
 		}
 		for _, key := range []string{"retention.ms", "retention.bytes", "segment.bytes"} {
 			if w.Topic.Config[key] == "" {
