@@ -63,6 +63,7 @@ func (o *options) plan(now time.Time) (plan, error) {
 		}
 	default:
 		need(w.Schedule.Shape == "", "schedule.shape", "must be left out with "+o.mode+", which sets the rate itself", w.Schedule.Shape)
+		need(w.Consumer.Clients > 0 || err != nil, "consumer.clients", "must be at least 1 with "+o.mode+", which goes by end-to-end latency", w.Consumer.Clients)
 	}
 	if o.mode == report.ModeSearch {
 		p.find = o.search(w)
