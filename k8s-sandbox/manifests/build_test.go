@@ -10,6 +10,7 @@ import (
 
 	admission "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	rbac "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
@@ -31,6 +32,8 @@ func typed(kind string) any {
 		return &core.ConfigMap{}
 	case "Deployment":
 		return &apps.Deployment{}
+	case "Job":
+		return &batch.Job{}
 	case "Namespace":
 		return &core.Namespace{}
 	case "PersistentVolume":
