@@ -162,10 +162,11 @@ type periodic struct {
 func (p *periodic) at(r pair) time.Duration {
 	turns := math.Floor(r.hi / p.records.hi)
 	rest := r.minus(p.records.times(pair{hi: turns}))
-	if rest.hi < 0 {
+	for rest.hi < 0 { // the quotient was rounded
 		turns--
 		rest = rest.plus(p.records)
-	} else if !rest.less(p.records) {
+	}
+	for !rest.less(p.records) {
 		turns++
 		rest = rest.minus(p.records)
 	}

@@ -127,7 +127,6 @@ func TestPoissonArrivalsAreSoThroughChangesOfRate(t *testing.T) {
 		for at, ok := s.Take(now); ok; at, ok = s.Take(now) {
 			times = append(times, at)
 		}
-		s.Due(now + 10*ms) // what it looked forward to then must not count after
 		if err := s.SetRate(now, rate(now)); err != nil {
 			t.Fatal(err)
 		}
@@ -137,6 +136,21 @@ func TestPoissonArrivalsAreSoThroughChangesOfRate(t *testing.T) {
 	}
 	if d := distance(times, expected); d > 1.95 {
 		t.Errorf("the gaps are not exponential: Kolmogorov-Smirnov %.2f, want below 1.95", d)
+	}
+}
+
+func TestWhatPoissonLookedForwardToIsForgottenWhenTheRateIsSet(t *testing.T) {
+	for seed := range uint64(100) {
+		s, twin := poisson(t, 1000, 0, 1, seed), poisson(t, 1000, 0, 1, seed)
+		s.Due(time.Second)
+		for _, p := range []*schedule.Schedule{s, twin} {
+			if err := p.SetRate(10*ms, 100); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := s.Due(time.Second), twin.Due(time.Second); got != want {
+			t.Fatalf("seed %d: got %d due, want the %d of one that had not been asked before", seed, got, want)
+		}
 	}
 }
 

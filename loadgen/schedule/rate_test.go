@@ -106,6 +106,21 @@ func TestRandomChangesKeepTheIntegral(t *testing.T) {
 	}
 }
 
+func TestAtRateZeroNothingComes(t *testing.T) {
+	s := mustNew(t, constant(10), 0, 0, 1)
+	s.Skip(time.Second)
+	if err := s.SetRate(time.Second, 0); err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := s.Take(schedule.Never); ok || s.Next() != schedule.Never || s.Due(schedule.Never) != 0 {
+		t.Errorf("got a record at %v (%v), next %v and %d due, want never and none", at, ok, s.Next(), s.Due(schedule.Never))
+	}
+	s = mustNew(t, stages(schedule.Stage{Rate: 1, Duration: time.Second}, schedule.Stage{}), -time.Minute, 0, 1)
+	if s.Skip(0) != 1 || s.Next() != schedule.Never {
+		t.Errorf("after the last stage got a record at %v, want never", s.Next())
+	}
+}
+
 func TestRateSetBeforeTheOriginCountsFromThere(t *testing.T) {
 	s := mustNew(t, constant(1), time.Minute, 0, 1)
 	if err := s.SetRate(time.Second, 100); err != nil {

@@ -23,7 +23,6 @@ const Never = time.Duration(math.MaxInt64)
 type Schedule struct {
 	config    Config
 	origin    time.Duration
-	end       time.Duration // no record is intended after it
 	share, of uint64
 	curve     curve     // of the whole; nil for a closed loop
 	random    *arrivals // nil unless poisson
@@ -40,7 +39,7 @@ func New(c Config, origin time.Duration, share, of int, seed uint64) (*Schedule,
 	if of < 1 || share < 0 || share >= of {
 		return nil, fmt.Errorf("share: must be 0 to one less than the number of shares, which is at least 1 (got %d of %d)", share, of)
 	}
-	s := &Schedule{config: c, origin: origin, end: Never, share: uint64(share), of: uint64(of), curve: c.curve()}
+	s := &Schedule{config: c, origin: origin, share: uint64(share), of: uint64(of), curve: c.curve()}
 	if c.Shape == Poisson {
 		s.random = newArrivals(share, of, seed)
 	}
@@ -65,10 +64,7 @@ func (s *Schedule) upcoming() time.Duration {
 	case s.InFlight() == 0:
 		at = Never
 	}
-	if at = after(s.origin, at); at > s.end {
-		return Never
-	}
-	return at
+	return after(s.origin, at)
 }
 
 // Next is the intended time of the next record, Never when none will come. In a closed loop it is the origin: the earliest a record may go.
@@ -78,7 +74,7 @@ func (s *Schedule) Next() time.Duration { return s.next }
 // takes when it has a free slot, and not before.
 func (s *Schedule) Take(now time.Duration) (at time.Duration, ok bool) {
 	at = s.next
-	if at > now {
+	if at > now || at == Never {
 		return 0, false
 	}
 	s.issued++
@@ -94,7 +90,7 @@ func (s *Schedule) Take(now time.Duration) (at time.Duration, ok bool) {
 
 // Due is the number of records with an intended time up to t that were neither taken nor skipped. In a closed loop nothing waits: 0.
 func (s *Schedule) Due(t time.Duration) uint64 {
-	t = min(t, s.end, Never-1)
+	t = min(t, Never-1)
 	if s.next > t || s.config.Shape == Closed {
 		return 0
 	}
@@ -137,7 +133,7 @@ func (s *Schedule) InFlight() int {
 
 // RateAt is the intended rate of the whole schedule at t in records/s, by what is known of it now. See Config.RateAt.
 func (s *Schedule) RateAt(t time.Duration) float64 {
-	if t < s.origin || t > s.end {
+	if t < s.origin {
 		return 0
 	}
 	if list, ok := s.settable(); ok {
@@ -168,12 +164,4 @@ func (s *Schedule) SetRate(now time.Duration, rate float64) error {
 func (s *Schedule) settable() (*stretches, bool) {
 	list, ok := s.curve.(*stretches)
 	return list, ok && s.config.Shape != Steps
-}
-
-// End says that no record after t is intended, whatever the shape. An earlier end stays.
-func (s *Schedule) End(t time.Duration) {
-	s.end = min(s.end, t)
-	if s.next > s.end || s.config.Shape == Closed {
-		s.next = Never
-	}
 }

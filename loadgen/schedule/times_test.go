@@ -119,7 +119,7 @@ func exact(i int, rate float64) time.Duration {
 func TestRecordIIsDueAtIOverRateToTheNanosecond(t *testing.T) {
 	rates := []float64{1e-3, 0.1, 0.5, 1, 3, 7, 997, 1000, 1234.567, 44100, 99999, 1e5, 1e6 / 3, 1e8, 123456789.123, 1e9}
 	for _, rate := range rates {
-		for _, i := range []int{0, 1, 2, 3, 1000, 999999, 1e9, 1e9 + 1, 1e12 - 1, 1e12, 1e12 + 1, 4e15 + 1} {
+		for _, i := range []int{0, 1, 2, 3, 1000, 999999, 1e9, 1e9 + 1, 1e12 - 1, 1e12, 1e12 + 1, 1<<53 + 1, 9e18 + 1} {
 			if float64(i)/rate > 9e9 {
 				if got := record(t, constant(rate), i); float64(i)/rate > 9.3e9 && got != schedule.Never {
 					t.Errorf("rate %v, record %d: got %v, want never within the reach of a Duration", rate, i, got)
@@ -129,6 +129,51 @@ func TestRecordIIsDueAtIOverRateToTheNanosecond(t *testing.T) {
 			if got, want := record(t, constant(rate), i), exact(i, rate); got != want {
 				t.Errorf("rate %v, record %d: got %d ns, want %d", rate, i, got, want)
 			}
+		}
+	}
+}
+
+// At the 10¹⁵th round a quotient of floats is off by rounds.
+func TestRoundsAndBurstsAreRightHoweverMany(t *testing.T) {
+	const round = 30 // ns, of 2.3 records
+	steps := stages(schedule.Stage{Rate: 1e8, Duration: 23}, schedule.Stage{Duration: 7})
+	burst := schedule.Config{Shape: schedule.Burst, Rate: 1e7, Size: 1, Period: round} // 1.3 records each
+	for _, from := range []int{0, 1e6, 1e9, 1e12, 1e15} {
+		for k := from; k < from+30; k++ {
+			first := (23*k + 9) / 10 // the first record of round k, which the last round may have left to wait
+			if got, want := record(t, steps, first), time.Duration(round*k+first*10-23*k); got != want {
+				t.Errorf("steps, record %d, the first of round %d: got %d ns, want %d", first, k, got, want)
+			}
+			first = (13*k + 9) / 10
+			if got, want := record(t, burst, first), time.Duration(round*k); got != want {
+				t.Errorf("burst %d, record %d: got %d ns, want %d", k, first, got, want)
+			}
+			if got := record(t, burst, max(first-1, 0)); k > 0 && got >= time.Duration(round*k) {
+				t.Errorf("burst %d, record %d: got %d ns, want one before the burst", k, first-1, got)
+			}
+		}
+	}
+}
+
+func TestWhatIsBeyondTheReachOfADurationNeverComes(t *testing.T) {
+	const reach = schedule.Never
+	for name, c := range map[string]schedule.Config{
+		"ramp over all of it":      {Shape: schedule.Ramp, Rate: 1, To: 2, Over: reach},
+		"ramp down over all of it": {Shape: schedule.Ramp, Rate: 1, Over: reach},
+		"a burst a year":           {Shape: schedule.Burst, Size: 2, Period: 365 * day},
+		"a sine a year":            {Shape: schedule.Sine, Rate: 1, Amplitude: 1, Period: 365 * day},
+		"stages of a year":         stages(schedule.Stage{Rate: 1, Duration: 365 * day}, schedule.Stage{Duration: 365 * day}),
+	} {
+		last := time.Duration(0)
+		for i := 0; i < 1e11; i += 1 + i/50 {
+			at := record(t, c, i)
+			if at < last {
+				t.Fatalf("%s, record %d: got %v, before an earlier one's %v", name, i, at, last)
+			}
+			last = at
+		}
+		if last != schedule.Never {
+			t.Errorf("%s: got a last record at %v", name, last)
 		}
 	}
 }
