@@ -28,8 +28,9 @@ func (w Workload) Validate() error {
 // problems collects every finding before any is returned.
 type problems []finding
 
+// need adds a problem unless ok. What else is wrong with a field that has one mostly follows from it and would distract.
 func (p *problems) need(ok bool, field, problem string, got any) {
-	if ok {
+	if ok || slices.ContainsFunc(*p, func(f finding) bool { return f.field == field }) {
 		return
 	}
 	if s, text := got.(string); text {
@@ -124,10 +125,9 @@ func (w Workload) producer(p *problems) {
 		fmt.Sprintf("must not exceed producer.in_flight %d", c.InFlight), w.Schedule.InFlight)
 	p.lasting("producer.give_up", c.GiveUp, time.Second, 10*time.Minute)
 	p.within("producer.transactions.records", t.Records, 0, 1_000_000)
-	p.need(t.Records == 0 || c.Acks == "all", "producer.transactions.records", "needs producer.acks all", c.Acks)
-	p.need(t.Records == 0 || c.Idempotent, "producer.transactions.records", "needs producer.idempotent true", c.Idempotent)
+	p.need(t.Records == 0 || c.Acks == "all" && c.Idempotent, "producer.transactions.records", "needs producer.acks all and producer.idempotent true", t.Records)
 	share := c.InFlight / max(c.Clients, 1)
-	p.need(t.Records <= share, "producer.transactions.records",
+	p.need(t.Records <= max(share, 0), "producer.transactions.records",
 		fmt.Sprintf("must not exceed producer.in_flight per client, %d: a transaction's records are under way until it ends", share), t.Records)
 	p.need(t.AbortRate >= 0 && t.AbortRate <= 1, "producer.transactions.abort_rate", "must be within 0..1", t.AbortRate)
 	p.need(t.AbortRate == 0 || t.Records > 0, "producer.transactions.abort_rate", "needs producer.transactions.records above 0", t.AbortRate)

@@ -158,7 +158,11 @@ func File(name string) (Workload, error) {
 	}
 	w, err := parse(text, filepath.Dir(name))
 	if err != nil {
-		return Workload{}, fmt.Errorf("read workload %q: %w", name, err)
+		between := " "
+		if strings.Contains(err.Error(), "\n") {
+			between = "\n" // several problems read better one below the other
+		}
+		return Workload{}, fmt.Errorf("read workload %q:%s%w", name, between, err)
 	}
 	return w, nil
 }
