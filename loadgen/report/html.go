@@ -131,7 +131,7 @@ func (r *Report) outcome(s Summary) string {
 		of = Response
 	}
 	if f, there := s.Latency[of]; there {
-		text += fmt.Sprintf("; 99 %% of them within %s from when they were meant to be sent", milliseconds(f.P99))
+		text += fmt.Sprintf("; 99 %% of them within %s from when they were meant to be sent", seconds(f.P99))
 	}
 	if s.SLO != nil {
 		text += ". The " + sloWord(s.SLO)
@@ -151,6 +151,7 @@ type charts struct {
 	SLO     *float64     `json:"slo"`
 	From    float64      `json:"from"` // warm-up
 	To      float64      `json:"to"`
+	End     float64      `json:"end"`     // of the schedule
 	Curve   [][]*float64 `json:"curve"`   // 1/(1-p), response, service, end to end
 	Latency [][]*float64 `json:"latency"` // time, then P50, P99, max of end to end, then of response
 	Rate    [][]*float64 `json:"rate"`    // time, target, offered, acknowledged, consumed
@@ -158,7 +159,7 @@ type charts struct {
 
 func (r *Report) charts(s Summary) charts {
 	start := float64(r.Start.UnixMilli()) / 1e3
-	c := charts{From: start, To: start + min(r.Warmup, r.Lasted), Curve: r.curve(), Latency: make([][]*float64, 7), Rate: make([][]*float64, 5)}
+	c := charts{From: start, To: start + min(r.Warmup, r.Lasted), End: start + r.Lasted, Curve: r.curve(), Latency: make([][]*float64, 7), Rate: make([][]*float64, 5)}
 	if s.SLO != nil {
 		c.SLO = digits(s.SLO.Target * 1e3)
 	}

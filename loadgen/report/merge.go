@@ -16,7 +16,6 @@ func Merge(reports ...*Report) (*Report, error) {
 		return nil, errors.New("merge reports: at least one is needed (got none)")
 	}
 	m := *reports[0]
-	m.Errors, m.Settings = maps.Clone(m.Errors), maps.Clone(m.Settings)
 	m.Warnings, m.Generators, m.Faults.Named = slices.Clone(m.Warnings), slices.Clone(m.Generators), slices.Clone(m.Faults.Named)
 	var found problems
 	for i, r := range reports[1:] {

@@ -58,7 +58,7 @@ func TestMergingAddsEveryBucketAndEverySecond(t *testing.T) {
 	if len(m.Generators) != 3 || m.Start != parts[0].Start || m.Lasted != 60.9 {
 		t.Errorf("got %d generators from %v for %v s", len(m.Generators), m.Start, m.Lasted)
 	}
-	again, err := report.Merge(parts[2], parts[0], parts[1])
+	again, err := report.Merge(parts[1], parts[2], parts[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +69,8 @@ func TestMergingAddsEveryBucketAndEverySecond(t *testing.T) {
 
 func TestMergingChangesNoneOfItsParts(t *testing.T) {
 	parts := copies(t)
+	spare := append(make([]report.Generator, 0, 4), parts[0].Generators...)
+	parts[0].Generators = spare
 	for range 2 {
 		if _, err := report.Merge(parts...); err != nil {
 			t.Fatal(err)
@@ -79,6 +81,9 @@ func TestMergingChangesNoneOfItsParts(t *testing.T) {
 		if text(t, p) != text(t, fresh[i]) {
 			t.Errorf("report %d has changed", i+1)
 		}
+	}
+	if beyond := spare[:2][1]; beyond.Run != "" {
+		t.Errorf("run %s was written into the first report's memory", beyond.Run)
 	}
 }
 

@@ -9,20 +9,22 @@
   const share = x => x == null ? "–" : +(100 * (1 - 1 / x)).toFixed(Math.max(0, Math.ceil(Math.log10(x)) - 1)) + " %";
 
   const axis = more => ({ stroke: color("soft"), grid: { stroke: color("line"), width: 1 }, ticks: { stroke: color("line"), width: 1 }, ...more });
-  const line = (label, name, value, more) => ({ label, stroke: color(name), width: 1.5, points: { show: false }, value: (u, v) => value(v), ...more });
+  const line = (label, name, value, more) => ({ label, stroke: color(name), width: 1.5, points: { show: true, size: 4, filter: alone }, value: (u, v) => value(v), ...more });
   const dashed = { dash: [6, 4], width: 1 };
 
   function shade(u) {
-    const left = u.valToPos(Math.max(charts.from, u.scales.x.min), "x", true), right = u.valToPos(Math.min(charts.to, u.scales.x.max), "x", true);
-    if (!(right > left)) return;
+    const at = t => u.valToPos(Math.min(Math.max(t, u.scales.x.min), u.scales.x.max), "x", true);
     u.ctx.fillStyle = color("shade");
-    u.ctx.fillRect(left, u.bbox.top, right - left, u.bbox.height);
+    for (const [from, to] of [[charts.from, charts.to], [charts.end, Infinity]]) u.ctx.fillRect(at(from), u.bbox.top, at(to) - at(from), u.bbox.height);
   }
+
+  // A value between two gaps is no line; it is drawn as a point.
+  const alone = (u, i) => u.data[i].flatMap((v, k, all) => v != null && all[k - 1] == null && all[k + 1] == null ? [k] : []);
 
   // On a logarithmic axis: as many of 1, 2, 5 and their decades as there is room for.
   const room = (found, places) => {
-    const of = digits => found.map(v => digits.includes(v.toExponential()[0]) && /^.(e|\.0*e)/.test(v.toExponential(6)) ? v : null);
-    const shown = ["125", "1"].map(of).find(some => some.filter(v => v != null).length <= places) || of("1");
+    const of = digits => found.map(v => digits.includes(v.toExponential()[0]) ? v : null);
+    const shown = ["123456789", "125", "1"].map(of).find(some => some.filter(v => v != null).length <= places) || of("1");
     const step = Math.ceil(shown.filter(v => v != null).length / places);
     let n = 0;
     return shown.map(v => v != null && n++ % step == 0 ? v : null);
@@ -37,7 +39,14 @@
     return [Math.min(min * 0.9, middle / 1.5), Math.max(max * 1.1, middle * 1.5)];
   };
   const latency = { distr: 3, range: close };
-  const latencyAxis = () => axis({ size: 64, values: (u, found) => found.map(v => v == null ? "" : tick(v)), filter: (u, found) => room(found, u.bbox.height / devicePixelRatio / 18) });
+  // Whole digits of every decade, wherever the scale begins.
+  const whole = (u, i, min, max) => {
+    const out = [];
+    for (let e = Math.floor(Math.log10(min)); e <= Math.log10(max); e++)
+      for (let d = 1; d < 10; d++) { const v = +(d + "e" + e); if (v >= min && v <= max) out.push(v); }
+    return out;
+  };
+  const latencyAxis = () => axis({ size: 64, splits: whole, values: (u, found) => found.map(v => v == null ? "" : tick(v)), filter: (u, found) => room(found, u.bbox.height / devicePixelRatio / 18) });
 
   function slo(x, data, series) {
     if (charts.slo == null) return;
@@ -67,7 +76,7 @@
       line("response", "a", ms), line("service", "b", ms), line("end to end", "c", ms)];
     slo(data[0] || [], data, series);
     plot("curve", data, { series, scales: { x: { time: false, distr: 3, range: (u, min, max) => [1, Math.max(max, 10)] }, y: latency },
-      axes: [axis({ filter: (u, found) => room(found.map(v => Math.abs(Math.log10(v) % 1) < 1e-9 ? v : NaN), u.bbox.width / devicePixelRatio / 70), values: (u, found) => found.map(v => v == null ? "" : share(v)) }), latencyAxis()] });
+      axes: [axis({ splits: whole, filter: (u, found) => room(found.map(v => Math.log10(v) % 1 == 0 ? v : NaN), u.bbox.width / devicePixelRatio / 70), values: (u, found) => found.map(v => v == null ? "" : share(v)) }), latencyAxis()] });
     overTime("endtoend", charts.latency.slice(1, 4));
     overTime("response-time", charts.latency.slice(4, 7));
     plot("rate", charts.rate, { sync: "time", axes: [timeAxis(), axis({ size: 64, values: (u, found) => found.map(short) })],

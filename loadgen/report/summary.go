@@ -145,10 +145,14 @@ func (r *Report) notes(p *Phase, phase string, s Summary) []string {
 	if n := r.Faults.Foreign; n > 0 {
 		note("%s consumed that another program has sent to the topic", records(n))
 	}
+	var few []string
 	for _, n := range names() {
 		if f, there := s.Latency[n]; there && float64(f.Count)*0.001 < fewest {
-			note("fewer than %d of the %s are beyond P99.9 of %s: the percentile is uncertain", fewest, records(f.Count), title(n))
+			few = append(few, title(n))
 		}
+	}
+	if len(few) > 0 {
+		note("fewer than %d records are beyond P99.9 of %s: the percentile is uncertain", fewest, strings.Join(few, ", "))
 	}
 	return out
 }

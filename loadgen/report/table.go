@@ -115,6 +115,7 @@ func (t table) latency(s Summary) {
 		}
 		t.line("%s", strings.Join(cells, "\t"))
 	}
+	t.line("(percentiles are PromQL's, right to 1.1 %%; max is exact)")
 }
 
 func (t table) search(s *Search) {

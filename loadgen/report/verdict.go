@@ -16,7 +16,8 @@ const (
 	late     = 20 * time.Millisecond // a sender this late one time in a hundred disturbs what it measures
 	limited  = 0.05                  // of the time
 	busy     = 0.9                   // of the processors
-	blocking = 0.01                  // of the senders' time
+	blocking = 0.01                  // of the senders' time, to be worth telling
+	mostly   = 0.5                   // of the senders' time, to be the cause of everything else
 	grew     = 2.0                   // times, from the first third to the last
 	growth   = 0.005                 // seconds at least, for a growth to be one
 )
@@ -40,7 +41,7 @@ func judge(r *Report, p *Phase, s Summary) Verdict {
 	}
 	reasons := []string{fmt.Sprintf("acknowledged %s of %s records offered per second", rate(s.PerSecond.Acked), rate(s.PerSecond.Offered))}
 	if f, there := s.Latency[Lag]; there {
-		reasons = append(reasons, fmt.Sprintf("the generator was on time: P99 of schedule lag %s", milliseconds(f.P99)))
+		reasons = append(reasons, fmt.Sprintf("the generator was on time: P99 of schedule lag %s", seconds(f.P99)))
 	}
 	if s.SLO != nil {
 		reasons = append(reasons, sloReason(s.SLO))
@@ -81,12 +82,17 @@ func generators(r *Report, _ *Phase, s Summary) []string {
 	var out []string
 	blocked := 0.0
 	for i, g := range r.Generators {
+		waited := share(r, g)
+		blocked = max(blocked, waited)
+		if waited > g.Limited/r.Lasted && waited > mostly {
+			continue // whatever kept it from being on time now and then, it was Kafka that it waited for
+		}
 		who := "the senders"
 		if len(r.Generators) > 1 {
 			who = fmt.Sprintf("the senders of process %d (run %s)", i+1, g.Run)
 		}
 		if d, ok := g.Overslept.Snapshot().Quantile(0.99); ok && d > late {
-			out = append(out, fmt.Sprintf("%s woke up late by themselves: P99 %s, more than %s disturbs the measurement", who, milliseconds(d.Seconds()), late))
+			out = append(out, fmt.Sprintf("%s woke up late by themselves: P99 %s, more than %s disturbs the measurement", who, seconds(d.Seconds()), seconds(late.Seconds())))
 		}
 		if r.Lasted > 0 && g.Limited > limited*r.Lasted {
 			out = append(out, fmt.Sprintf("%s could not keep the schedule for %s of %s", who, seconds(g.Limited), seconds(r.Lasted)))
@@ -94,20 +100,20 @@ func generators(r *Report, _ *Phase, s Summary) []string {
 		if used := g.CPU / (r.Lasted * g.CPUs); r.Lasted > 0 && used > busy {
 			out = append(out, fmt.Sprintf("%s had no processor to spare: %s of %.3g were used", who, percent(used), g.CPUs))
 		}
-		blocked = max(blocked, share(r, g))
 	}
 	if f, there := s.Latency[Lag]; there && f.P99 > late.Seconds() && blocked < blocking {
-		out = append(out, fmt.Sprintf("records went out late though nothing held the senders up: P99 of schedule lag %s", milliseconds(f.P99)))
+		out = append(out, fmt.Sprintf("records went out late though nothing held the senders up: P99 of schedule lag %s", seconds(f.P99)))
 	}
 	return out
 }
 
-// share is the part of their time that a process's senders waited.
+// share is the part of their time that a process's senders waited. What they waited after the schedule's end, for records that were still due,
+// may make it more than all of it.
 func share(r *Report, g Generator) float64 {
 	if r.Lasted <= 0 {
 		return 0
 	}
-	return g.Blocked / (r.Lasted * float64(g.Senders))
+	return min(1, g.Blocked/(r.Lasted*float64(g.Senders)))
 }
 
 func broker(r *Report, p *Phase, s Summary) []string {
@@ -133,7 +139,7 @@ func broker(r *Report, p *Phase, s Summary) []string {
 		reason(b >= blocking && !r.Closed, "the senders of process %d waited %s of their time for one of %d records in flight to be acknowledged", i+1, percent(b), g.InFlight)
 	}
 	if first, last, ok := r.trend(); ok {
-		reason(last > grew*first && last-first > growth, "the median response grew from %s to %s while the senders were on time", milliseconds(first), milliseconds(last))
+		reason(last > grew*first && last-first > growth, "the median response grew from %s to %s while the senders were on time", seconds(first), seconds(last))
 	}
 	if s.SLO != nil {
 		reason(!s.SLO.Met, "%s", sloReason(s.SLO))
@@ -150,7 +156,7 @@ func sloReason(s *SLOResult) string {
 	if s.P99 == 0 && !s.Met {
 		return fmt.Sprintf("no %s latency was measured to hold against the SLO of %s", title(s.Of), seconds(s.Target))
 	}
-	return fmt.Sprintf("P99 of %s, %s, %s the SLO of %s", title(s.Of), milliseconds(s.P99), is, seconds(s.Target))
+	return fmt.Sprintf("P99 of %s, %s, %s the SLO of %s", title(s.Of), seconds(s.P99), is, seconds(s.Target))
 }
 
 // trend is the median response of the first and of the last third of the measured time.

@@ -72,6 +72,14 @@ func TestTheVerdictNamesWhatLimitedTheRun(t *testing.T) {
 			r.Generators[0].Blocked = 30
 			r.Measured.Lag = spread(10000, 0, time.Second)
 		}, report.LimitBroker, "waited 25 % of their time for one of 512 records in flight to be acknowledged"},
+		"senders that mostly waited, and were late besides": {made{}, func(r *report.Report) {
+			r.Generators[0].Blocked, r.Generators[0].Limited = 100, 6
+			r.Measured.Lag = spread(10000, 0, time.Second)
+		}, report.LimitBroker, "waited 83.3 % of their time"},
+		"senders that waited on after the end": {made{}, func(r *report.Report) { r.Generators[0].Blocked = 500 }, report.LimitBroker, "waited 100 % of their time"},
+		"senders that were mostly late, and waited besides": {made{}, func(r *report.Report) {
+			r.Generators[0].Blocked, r.Generators[0].Limited = 62, 50
+		}, report.LimitGenerator, "could not keep the schedule for 50 s of 60 s"},
 		"fewer acknowledged than offered": {made{}, func(r *report.Report) { r.Measured.Acked = 9800 }, report.LimitBroker, "acknowledged 196.0 of 200.0 records offered per second"},
 		"records given up unsent": {made{}, func(r *report.Report) { r.Measured.Sent, r.Measured.Acked, r.Measured.Failed = 9900, 9900, 100 }, report.LimitBroker,
 			"100 records (1 %) could not be sent in time"},
@@ -114,7 +122,7 @@ func TestTheFiguresGiveRiseToWarnings(t *testing.T) {
 		"a run within its warm-up": {func(r *report.Report) { r.Measured, r.Lasted = report.Phase{}, 8 }, "the run ended within its warm-up of 10 s: the figures are those of the warm-up"},
 		"clocks that differ":       {func(r *report.Report) { r.Faults.Skewed = 1 }, "1 record consumed before they were meant to be sent"},
 		"another program's":        {func(r *report.Report) { r.Faults.Foreign = 1500 }, "1,500 records consumed that another program has sent to the topic"},
-		"few records":              {func(r *report.Report) { r.Measured.Lag = spread(900, 1, 2) }, "fewer than 10 of the 900 records are beyond P99.9 of schedule lag: the percentile is uncertain"},
+		"few records":              {func(r *report.Report) { r.Measured.Lag = spread(900, 1, 2) }, "fewer than 10 records are beyond P99.9 of schedule lag: the percentile is uncertain"},
 		"the report's own":         {func(r *report.Report) { r.Warnings = []string{"linger"} }, "linger"},
 	} {
 		t.Run(name, func(t *testing.T) {
