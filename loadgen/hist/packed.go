@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -26,14 +25,11 @@ func (s *Snapshot) Pack() Packed {
 	if p.max = s.Max(); p.max > 0 {
 		p.min = max(s.min, nanoseconds(upper(s.lowest()-1)))
 	}
-	var runs []byte
-	last := minKey - 1
+	var w packer
 	for k, n := range s.Buckets() {
-		runs = binary.AppendUvarint(runs, uint64(k-last))
-		runs = binary.AppendUvarint(runs, n)
-		last = k
+		w.put(k, n)
 	}
-	p.runs = string(runs)
+	p.runs = string(w.runs)
 	return p
 }
 
@@ -57,9 +53,74 @@ func (s *Snapshot) MergePacked(p Packed) {
 
 // Plus is both together.
 func (p Packed) Plus(o Packed) Packed {
-	s := p.Snapshot()
-	s.MergePacked(o)
-	return s.Pack()
+	if p.Count() == 0 {
+		return o
+	}
+	if o.Count() == 0 {
+		return p
+	}
+	extremes := Snapshot{min: p.min, max: p.max}
+	extremes.span(o.min, o.max)
+	sum := Packed{zero: p.zero + o.zero, sum: p.sum + o.sum, min: extremes.min, max: extremes.max}
+	w := packer{runs: make([]byte, 0, len(p.runs)+len(o.runs))}
+	a, b := p.cursor(), o.cursor()
+	for more, others := a.next(), b.next(); more || others; {
+		switch {
+		case !others || more && a.k < b.k:
+			w.put(a.k, a.n)
+			more = a.next()
+		case !more || b.k < a.k:
+			w.put(b.k, b.n)
+			others = b.next()
+		default:
+			w.put(a.k, a.n+b.n)
+			more, others = a.next(), b.next()
+		}
+	}
+	sum.runs = string(w.runs)
+	return sum
+}
+
+// packer writes runs, bucket by bucket in ascending order.
+type packer struct {
+	runs []byte
+	last int // bucket's distance from the one before the first
+}
+
+func (w *packer) put(k int, n uint64) {
+	w.runs = binary.AppendUvarint(w.runs, uint64(k-minKey+1-w.last))
+	w.runs = binary.AppendUvarint(w.runs, n)
+	w.last = k - minKey + 1
+}
+
+// cursor reads runs.
+type cursor struct {
+	rest string
+	k    int
+	n    uint64
+}
+
+func (p Packed) cursor() cursor { return cursor{rest: p.runs, k: minKey - 1} }
+
+func (c *cursor) next() bool {
+	if c.rest == "" {
+		return false
+	}
+	c.k += int(c.uvarint())
+	c.n = c.uvarint()
+	return true
+}
+
+// uvarint reads what only a packer has written, so that it is never cut.
+func (c *cursor) uvarint() (v uint64) {
+	for i := 0; ; i++ {
+		b := c.rest[i]
+		v |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			c.rest = c.rest[i+1:]
+			return v
+		}
+	}
 }
 
 // Count is the number of latencies.
@@ -74,12 +135,8 @@ func (p Packed) Count() uint64 {
 // Buckets are the native histogram's bucket indexes with their counts, in ascending order, empty ones and the zero bucket left out.
 func (p Packed) Buckets() iter.Seq2[int, uint64] {
 	return func(yield func(int, uint64) bool) {
-		k := minKey - 1
-		for r := strings.NewReader(p.runs); r.Len() > 0; {
-			step, _ := binary.ReadUvarint(r) // only Pack and UnmarshalJSON write them
-			n, _ := binary.ReadUvarint(r)
-			k += int(step)
-			if !yield(k, n) {
+		for c := p.cursor(); c.next(); {
+			if !yield(c.k, c.n) {
 				return
 			}
 		}
@@ -142,7 +199,7 @@ func (p *Packed) UnmarshalJSON(data []byte) error {
 }
 
 func pack(runs [][]int64) (string, error) {
-	var out []byte
+	var w packer
 	last := int64(minKey - 1)
 	for i, run := range runs {
 		if len(run) < 2 {
@@ -157,12 +214,11 @@ func pack(runs [][]int64) (string, error) {
 				return "", fmt.Errorf("runs[%d]: every count must be above 0 (got %d for bucket %d)", i, n, first+int64(j))
 			}
 			k := first + int64(j)
-			out = binary.AppendUvarint(out, uint64(k-last))
-			out = binary.AppendUvarint(out, uint64(n))
+			w.put(int(k), uint64(n))
 			last = k
 		}
 	}
-	return string(out), nil
+	return string(w.runs), nil
 }
 
 // check compares what is stored beside the buckets with them. The sum is of the same records only when nobody recorded meanwhile.

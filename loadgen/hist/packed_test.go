@@ -90,6 +90,20 @@ func TestPlusIsBothTogether(t *testing.T) {
 	a, b := recorded(0, time.Millisecond, 3*time.Second), recorded(time.Microsecond, 2*time.Second)
 	same(t, "plus", a.Pack().Plus(b.Pack()).Snapshot(), recorded(0, time.Millisecond, 3*time.Second, time.Microsecond, 2*time.Second))
 	same(t, "plus nothing", a.Pack().Plus(hist.Packed{}).Snapshot(), a)
+	same(t, "nothing plus", hist.Packed{}.Plus(a.Pack()).Snapshot(), a)
+	r := rand.New(rand.NewPCG(5, 5))
+	for range 200 {
+		var parts [2][]time.Duration
+		for range r.IntN(30) {
+			d := time.Duration(r.ExpFloat64()*float64(time.Millisecond)) * time.Duration(r.IntN(3))
+			i := r.IntN(2)
+			parts[i] = append(parts[i], d)
+		}
+		one, other := recorded(parts[0]...), recorded(parts[1]...)
+		got := one.Pack().Plus(other.Pack())
+		one.Merge(other)
+		same(t, "plus", got.Snapshot(), one)
+	}
 }
 
 func TestASecondPackedIsSmall(t *testing.T) {
@@ -197,5 +211,21 @@ func TestASnapshotTakenMeanwhileIsSound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+func BenchmarkPlus(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	draw := func() hist.Packed {
+		var second []time.Duration
+		for range 10000 {
+			second = append(second, time.Duration(shapes["lognormal"](r)*1e9))
+		}
+		return recorded(second...).Pack()
+	}
+	one, other := draw(), draw()
+	b.ReportAllocs()
+	for b.Loop() {
+		one.Plus(other)
 	}
 }

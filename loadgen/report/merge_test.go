@@ -121,9 +121,13 @@ func TestMergingTellsWhatDiffersWithoutBeingAnotherRun(t *testing.T) {
 func TestSeriesOfDifferentStepsAreMergedByTheLongerOne(t *testing.T) {
 	parts := copies(t)[:2]
 	long, _ := made{seed: 5, run: "long", start: parts[0].Start, seconds: report.MaxPoints + 100, rate: 1}.make(t)
+	before := text(t, parts[0])
 	m, err := report.Merge(parts[0], long)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if text(t, parts[0]) != before {
+		t.Error("the report of the shorter step has changed")
 	}
 	var acked uint64
 	for _, p := range m.Series.Points {
