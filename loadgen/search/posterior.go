@@ -10,6 +10,7 @@ type evidence struct {
 	x      float64 // ln(rate)
 	z      float64 // ln(P99/SLO), within floor..roof; a value at either end says no more than that it was there or beyond
 	spread float64 // how much less certain than an ordinary trial
+	plain  bool    // far from the objective, or overloaded: not by chance
 }
 
 const (
@@ -19,7 +20,13 @@ const (
 	roof  = 0.7
 
 	// One trial in so many is met by something that has nothing to do with its rate.
-	freak = 0.03
+	freak = 0.01
+
+	// No server follows the curve exactly, so a trial counts for a little less than it would if one did.
+	trust = 0.7
+
+	// A trial whose side is plain to see is no nearer to the knee than this part of the rate, give or take.
+	obvious = 0.003
 )
 
 // The curve is that of a queue near its capacity, over a latency that does not depend on load:
@@ -29,12 +36,13 @@ const (
 // It is 1 at the knee whatever the rest, grows without limit just above it, and is noisier where it is higher: a long queue takes long to
 // change. Nothing is assumed about base, bend and noise but their orders of magnitude; all of them are averaged over.
 var (
-	bends  = geometric(0.5, 400, 12)
-	bases  = [...]float64{0, 0.4, 0.75}
-	noises = geometric(0.03, 0.6, 6)
+	bends  = geometric(8, 400, 7)
+	bases  = [...]float64{0, 0.35, 0.6}
+	noises = geometric(0.03, 0.4, 5)
+	calms  = calmer(noises)
 )
 
-const cells = 96 // steps of the knee in one pass
+const cells = 72 // steps of the knee in one pass
 
 func geometric(from, to float64, n int) []float64 {
 	s := make([]float64, n)
@@ -44,17 +52,42 @@ func geometric(from, to float64, n int) []float64 {
 	return s
 }
 
+// calmer is by how much ln(P99) of a trial is typically below that of a long run, for each noise. The bad moments that make the long run's P99
+// are in a few trials only. With a tail that falls exponentially, a trial of P99 = e^d times the SLO has the part 0.01^(e^−d) of its records
+// above the SLO; in the mean over all trials that is 0.01 at the knee.
+func calmer(noises []float64) []float64 {
+	calm := make([]float64, len(noises))
+	for i, noise := range noises {
+		low, high := 0.0, 5.0
+		for range 40 {
+			mid := (low + high) / 2
+			over, all := 0.0, 0.0
+			for d := -12.0; d <= 12; d += 0.01 {
+				over += logistic(d) * math.Pow(0.01, math.Exp(mid-noise*d))
+				all += logistic(d)
+			}
+			if over > 0.01*all {
+				low = mid
+			} else {
+				high = mid
+			}
+		}
+		calm[i] = low
+	}
+	return calm
+}
+
 // posterior is what is known about ln(knee): probabilities of equal steps.
 type posterior struct {
 	from, step float64
 	mass       []float64 // sums to 1
 }
 
-// learn weighs every knee between two rates by the evidence. hint, when not NaN, is a knee that an overload made likely.
-func learn(points []evidence, from, to, hint float64) posterior {
+// learn weighs every knee between two rates by the evidence and, when it is not 0, by what was served under overload.
+func learn(points []evidence, from, to, capacity float64) posterior {
 	p := posterior{from: from, step: (to - from) / cells}
 	for {
-		p.weigh(points, hint)
+		p.weigh(points, capacity)
 		low, high := p.support()
 		if high-low > cells/3 {
 			return p
@@ -69,26 +102,40 @@ func learn(points []evidence, from, to, hint float64) posterior {
 	}
 }
 
-func (p *posterior) weigh(points []evidence, hint float64) {
+func (p *posterior) weigh(all []evidence, capacity float64) {
+	var plain, subtle []evidence
+	for _, e := range all {
+		if e.plain {
+			plain = append(plain, e)
+		} else {
+			subtle = append(subtle, e)
+		}
+	}
 	logs := make([]float64, cells)
-	model := make([]float64, len(points))
+	model := make([]expected, len(subtle))
 	terms := make([]float64, 0, len(bends)*len(bases)*len(noises))
 	for i := range logs {
 		knee := p.at(float64(i) + 0.5)
 		terms = terms[:0]
+		sided := 0.0
+		for _, e := range plain {
+			sided += math.Log((1-freak)*cumulative(math.Copysign(1, e.z)*(e.x-knee)/obvious) + freak*0.5)
+		}
 		for _, bend := range bends {
 			for _, base := range bases {
-				for k, e := range points {
-					model[k] = curve(e.x-knee, bend, base)
+				for k, e := range subtle {
+					p := curve(e.x-knee, bend, base)
+					long := min(max(p, 0.25), 4)
+					model[k] = expected{math.Log(p), e.spread * math.Sqrt(long), min(long, 1)}
 				}
-				for _, noise := range noises {
-					terms = append(terms, likelihood(points, model, noise))
+				for n, noise := range noises {
+					terms = append(terms, likelihood(subtle, model, noise, calms[n]))
 				}
 			}
 		}
-		logs[i] = logSum(terms)
-		if !math.IsNaN(hint) {
-			logs[i] += math.Log(logistic((knee-hint)/0.12) + 1e-3)
+		logs[i] = logSum(terms) + sided
+		if capacity > 0 {
+			logs[i] += math.Log(plausible(knee-math.Log(capacity)) + 1e-4)
 		}
 	}
 	top := slices.Max(logs)
@@ -103,6 +150,12 @@ func (p *posterior) weigh(points []evidence, hint float64) {
 	}
 }
 
+// plausible is how likely the logarithm of knee over capacity is. What a server does in time is rarely more than what it does at all, and
+// seldom much less.
+func plausible(x float64) float64 {
+	return logistic((x+0.07)/0.1) * cumulative((0.01-x)/0.008)
+}
+
 // curve is P99/SLO at ln(rate/knee), no more than what roof can tell from infinite.
 func curve(above, bend, base float64) float64 {
 	const most = 20
@@ -113,13 +166,16 @@ func curve(above, bend, base float64) float64 {
 	return base + (1-base)/left
 }
 
+// expected is what a curve says of a trial: its ln(P99/SLO) in a long run, and, relative to a
+// trial at the knee, how much it varies and how far it usually stays below.
+type expected struct{ z, spread, calm float64 }
+
 // likelihood is the logarithm of how likely the evidence is, noise being logistic: its tails are heavier than the normal distribution's.
-func likelihood(points []evidence, model []float64, noise float64) float64 {
-	total := 1.0 // product; a dozen factors of 1e-2 or more do not underflow
-	log := 0.0
+func likelihood(points []evidence, model []expected, noise, calm float64) float64 {
+	log, product := 0.0, 1.0
 	for k, e := range points {
-		scale := noise * e.spread * min(max(model[k], 0.5), 2)
-		d := (e.z - math.Log(model[k])) / scale
+		scale := noise * model[k].spread
+		d := (e.z - model[k].z + calm*model[k].calm) / scale
 		var like float64
 		switch {
 		case e.z <= floor:
@@ -129,12 +185,12 @@ func likelihood(points []evidence, model []float64, noise float64) float64 {
 		default:
 			like = logistic(d) / scale
 		}
-		total *= (1-freak)*like + freak*0.5
-		if total < 1e-200 || total > 1e200 {
-			log, total = log+math.Log(total), 1
+		product *= (1-freak)*like + freak*0.5
+		if product < 1e-200 || product > 1e200 {
+			log, product = log+math.Log(product), 1
 		}
 	}
-	return log + math.Log(total)
+	return trust * (log + math.Log(product))
 }
 
 func cumulative(d float64) float64 { return 1 / (1 + math.Exp(-d)) }

@@ -86,13 +86,14 @@ func milliseconds(d time.Duration) string {
 func (s *search) result(why string) Result {
 	r := Result{Kind: Unknown, Trials: s.trials, Why: why}
 	k := s.known()
-	switch below := !math.IsInf(k.breached, 1); {
-	case k.met > 0 && below:
-		p := s.learn(k)
-		r.Kind = Found
-		r.Low, r.Rate, r.High = math.Exp(p.quantile(0.025)), math.Exp(p.quantile(0.5)), math.Exp(p.quantile(0.975))
-	case k.met > 0:
+	p := s.learn(k)
+	low, mid, high := math.Exp(p.quantile(0.025)), math.Exp(p.quantile(0.5)), math.Exp(p.quantile(0.975))
+	below := !math.IsInf(k.breached, 1)
+	switch {
+	case k.met > 0 && (!below || high > k.limit || mid > s.c.Max):
 		r.Kind, r.Rate, r.Low = AtLeast, k.met, k.met
+	case k.met > 0:
+		r.Kind, r.Rate, r.Low, r.High = Found, mid, low, high
 	case below:
 		r.Kind, r.High = Below, k.breached
 	}

@@ -47,6 +47,10 @@ func (c Config) Validate() error {
 	}
 	need(c.SLO > 0, "slo", "must be above 0", c.SLO)
 	need(c.Min > 0 && !math.IsInf(c.Min, 1), "min", "must be a finite number of records per second above 0", c.Min)
+	if c.Min > 0 && c.Measure > 0 {
+		n := c.Min * c.Measure.Seconds()
+		need(n >= fewest, "min", fmt.Sprintf("must be at least %.3g/s, or measure longer: a P99 takes %d records", fewest/c.Measure.Seconds(), fewest), c.Min)
+	}
 	need(c.Max >= c.Min && !math.IsInf(c.Max, 1), "max", fmt.Sprintf("must be a finite number of records per second, at least min %v", c.Min), c.Max)
 	need(c.Start == 0 || c.Start >= c.Min && c.Start <= c.Max, "start", fmt.Sprintf("must be within min %v and max %v, or 0 for min", c.Min, c.Max), c.Start)
 	need(c.Trials == 0 || c.Trials >= 3 && c.Trials <= 1000, "trials", "must be within 3..1000, or 0 for 12", c.Trials)
@@ -56,12 +60,12 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Outcome is what one trial measured. The rates are of the records that were intended within the measured time.
+// Outcome is what one trial measured.
 type Outcome struct {
-	Offered  float64       `json:"offered"`  // records/s intended
-	Acked    float64       `json:"acked"`    // records/s acknowledged
-	Consumed float64       `json:"consumed"` // records/s consumed
-	P99      time.Duration `json:"p99"`      // of end-to-end latency from the intended time, so a late schedule is part of it
+	Offered  float64       `json:"offered"`  // records/s intended within the measured time
+	Acked    float64       `json:"acked"`    // records/s acknowledged within it, whenever they were intended
+	Consumed float64       `json:"consumed"` // records/s consumed within it, whenever they were intended
+	P99      time.Duration `json:"p99"`      // ns, end to end from the intended time, so that a late schedule is part of it
 	Samples  uint64        `json:"samples"`  // records that P99 is taken from
 	Errors   uint64        `json:"errors"`   // records that failed
 	// GeneratorLimited tells that the generator could not keep its schedule for reasons of its own.

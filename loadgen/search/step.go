@@ -13,7 +13,6 @@ const (
 	sure      = 0.95
 	nearLimit = 1.1 // no use in going on once this close to where the generator ends
 	margin    = 2.0 // the knee is looked for so far beyond Min and Max, so that it can turn out to be there
-	usual     = 0.93
 )
 
 // search is the state of one search.
@@ -30,11 +29,12 @@ func (s *search) note(rate float64, o Outcome) {
 }
 
 func (s *search) judge(rate float64, o Outcome) (Verdict, string) {
-	short := min(o.Acked, o.Consumed) < keepsUp*o.Offered
+	short := s.short(o)
+	idle := o.Offered < s.nearly(rate)
 	switch {
-	case o.GeneratorLimited && (short || o.Errors > 0 || o.P99 > s.c.SLO || o.Offered < keepsUp*rate):
+	case o.GeneratorLimited && (short || o.Errors > 0 || o.P99 > s.c.SLO || idle):
 		return Nothing, "the generator was the limit"
-	case o.Offered < keepsUp*rate:
+	case idle:
 		return Nothing, fmt.Sprintf("only %s/s were offered", figure(o.Offered))
 	case o.Errors > 0:
 		return Breaches, fmt.Sprintf("%d records failed", o.Errors)
@@ -52,32 +52,58 @@ func (s *search) judge(rate float64, o Outcome) (Verdict, string) {
 	return Meets, ""
 }
 
+// nearly is the least that counts as all of a rate: what is counted over a time varies by the square root of the count.
+func (s *search) nearly(rate float64) float64 {
+	return keepsUp*rate - 3*math.Sqrt(rate/s.c.Measure.Seconds())
+}
+
+// short tells that less is served than offered.
+func (s *search) short(o Outcome) bool { return min(o.Acked, o.Consumed) < s.nearly(o.Offered) }
+
 // known is what the trials amount to.
 type known struct {
 	met      float64 // the highest rate that met the objective, 0 for none
 	breached float64 // the lowest that breached it, +Inf for none
+	low      float64 // the knee is not below, whichever one trial were wrong
+	high     float64 // nor above
 	limit    float64 // where the generator ends, +Inf when that is not known
-	hint     float64 // ln of a likely knee, NaN for none
+	doubt    float64 // the lowest rate at which the generator failed, +Inf for none
+	capacity float64 // served under overload, 0 when that is not known
 	falls    float64 // the rate up to which latency falls with load
 	points   []evidence
 }
 
 func (s *search) known() known {
-	k := known{breached: math.Inf(1), limit: math.Inf(1), hint: math.NaN(), falls: s.falls()}
-	var limits []float64
+	k := known{breached: math.Inf(1), high: math.Inf(1), limit: math.Inf(1), doubt: math.Inf(1), falls: s.falls()}
+	var limits, met, breached []float64
 	for _, t := range s.trials {
 		switch {
 		case t.Verdict == Nothing:
 			limits = append(limits, t.Rate)
 		case t.Verdict == Meets:
 			k.met = max(k.met, t.Rate)
+			met = append(met, t.Rate)
 		case t.Rate > k.falls:
 			k.breached = min(k.breached, t.Rate)
+			breached = append(breached, t.Rate)
 		}
 	}
-	// One such trial may have been bad luck, and is repeated because nothing was learnt from it.
+	if len(met) > 1 {
+		k.low = slices.Sorted(slices.Values(met))[len(met)-2] / 1.25
+	}
+	if len(breached) > 1 {
+		k.high = slices.Sorted(slices.Values(breached))[1] * 1.25
+	}
+	if k.low >= k.high { // the server is not the one that it was
+		k.low, k.high = 0, math.Inf(1)
+	}
+	// Where more was met, it was bad luck. So may be one trial: it is repeated, because nothing was learnt from it.
+	limits = slices.DeleteFunc(limits, func(rate float64) bool { return rate <= k.met })
+	slices.Sort(limits)
+	if len(limits) > 0 {
+		k.doubt = limits[0]
+	}
 	if len(limits) > 1 {
-		slices.Sort(limits)
 		k.limit = limits[1]
 	}
 	for _, t := range s.trials {
@@ -85,9 +111,8 @@ func (s *search) known() known {
 			continue // no evidence, or none about where latency rises
 		}
 		k.points = append(k.points, s.point(t))
-		// What an overloaded server serves is a little more than what it serves in time.
-		if served := usual * min(t.Outcome.Acked, t.Outcome.Consumed); t.Verdict == Breaches && served < keepsUp*usual*t.Outcome.Offered && served > k.met {
-			k.hint = math.Log(served)
+		if served := min(t.Outcome.Acked, t.Outcome.Consumed); s.short(t.Outcome) && served > 0.95*k.met {
+			k.capacity = served
 		}
 	}
 	return k
@@ -96,17 +121,24 @@ func (s *search) known() known {
 // falls is the rate up to which more load means less latency, as it does where records wait for others to make up a batch; 0 when that was not
 // seen. A breach there says nothing about higher rates.
 func (s *search) falls() float64 {
+	met := math.Inf(1) // the lowest rate that met the objective: beyond it, latency rises if it changes
+	for _, t := range s.trials {
+		if t.Verdict == Meets {
+			met = min(met, t.Rate)
+		}
+	}
 	slow := func(t Trial) bool {
-		return t.Verdict != Nothing && t.Outcome.Errors == 0 && min(t.Outcome.Acked, t.Outcome.Consumed) >= keepsUp*t.Outcome.Offered
+		return t.Verdict == Breaches && t.Rate < met && t.Outcome.Errors == 0 && !s.short(t.Outcome)
 	}
 	rate := 0.0
 	for _, low := range s.trials {
 		for _, high := range s.trials {
-			if slow(low) && slow(high) && low.Verdict == Breaches && low.Rate*1.5 < high.Rate && float64(low.Outcome.P99) > 1.2*float64(high.Outcome.P99) {
-				rate = max(rate, low.Rate)
-				if high.Verdict == Breaches {
-					rate = max(rate, high.Rate)
-				}
+			if !slow(low) || high.Verdict == Nothing || low.Rate*1.5 > high.Rate || float64(low.Outcome.P99) < 1.2*float64(high.Outcome.P99) {
+				continue
+			}
+			rate = max(rate, low.Rate)
+			if slow(high) {
+				rate = max(rate, high.Rate)
 			}
 		}
 	}
@@ -116,17 +148,20 @@ func (s *search) falls() float64 {
 func (s *search) point(t Trial) evidence {
 	e := evidence{x: math.Log(t.Rate), z: roof, spread: 1}
 	o := t.Outcome
-	if !o.Steady {
-		e.spread = 2
+	if !o.Steady && t.Verdict == Meets {
+		e.spread = 1.5
 	}
 	if t.Verdict == Meets || o.P99 > s.c.SLO && o.Errors == 0 {
-		e.z = min(max(math.Log(float64(o.P99)/float64(s.c.SLO)), floor), roof)
+		z := math.Log(float64(o.P99) / float64(s.c.SLO))
+		e.z = min(max(z, floor), roof)
+		e.plain = z < 2*floor || z > 3*roof
 	}
+	e.plain = e.plain || s.short(o)
 	return e
 }
 
 func (s *search) learn(k known) posterior {
-	return learn(k.points, math.Log(max(s.c.Min/margin, k.falls)), math.Log(s.c.Max*margin), k.hint)
+	return learn(k.points, math.Log(max(s.c.Min/margin, k.falls, k.low)), math.Log(min(s.c.Max*margin, k.high)), k.capacity)
 }
 
 // next is the rate of the next trial, or why there is none.
@@ -187,8 +222,13 @@ func (s *search) choose(k known, p *posterior) float64 {
 	case !math.IsInf(k.breached, 1):
 		rate = max(rate, k.breached/stride)
 	}
-	if !math.IsInf(k.limit, 1) {
-		rate = min(rate, math.Sqrt(max(k.met, s.c.Min)*k.limit))
+	switch {
+	case math.IsInf(k.limit, 1):
+		rate = min(rate, k.doubt)
+	case k.met > 0:
+		rate = min(rate, k.doubt, math.Sqrt(k.met*k.limit))
+	default:
+		rate = s.c.Min
 	}
 	return min(max(rate, s.c.Min), s.c.Max)
 }
