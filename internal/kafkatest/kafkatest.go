@@ -280,9 +280,10 @@ func (b *Broker) environ() []string {
 // defaults keep a test's broker small and quick; Env overrides each.
 func defaults() map[string]string {
 	return map[string]string{
-		"KAFKA_HEAP_OPTS":                        "-Xms256m -Xmx256m",
-		"KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS":     "4",
-		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+		"KAFKA_HEAP_OPTS":                            "-Xms256m -Xmx256m",
+		"KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS":         "4",
+		"KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS": "4",
+		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":     "0",
 	}
 }
 

@@ -369,7 +369,7 @@ func (e *Engine) Outstanding() uint64 {
 	return due + issued - seen
 }
 
-// Faults are the records that were lost, duplicated, reordered or corrupted so far, in any group.
+// Faults are the records that were lost, duplicated, reordered, corrupted or read without having been committed so far, in any group.
 func (e *Engine) Faults() (sum verify.Counts) {
 	for _, v := range e.verify {
 		c := v.Counts()
@@ -377,6 +377,7 @@ func (e *Engine) Faults() (sum verify.Counts) {
 		sum.Duplicated += c.Duplicated
 		sum.Reordered += c.Reordered
 		sum.Corrupted += c.Corrupted
+		sum.Uncommitted += c.Uncommitted
 	}
 	return sum
 }

@@ -30,7 +30,7 @@ const (
 //
 // One goroutine does everything but the call that ends a transaction, for which it keeps sarama's channels empty.
 type transactor struct {
-	open    func() (sarama.AsyncProducer, error)
+	connect func() (sarama.Client, error)
 	done    func([]*Record, error)
 	log     *slog.Logger
 	most    int         // records in a transaction
@@ -39,9 +39,12 @@ type transactor struct {
 	closing chan struct{}
 	ended   chan struct{}
 
+	client   sarama.Client
 	producer sarama.AsyncProducer // nil: the next transaction needs a new one
 	records  []*Record            // of the transaction
 	waiting  *Record              // of the transaction, not yet with the producer
+	answered int                  // of the records
+	look     *time.Ticker         // when to ask sarama how the transaction is
 	cause    error                // what broke the transaction
 }
 
@@ -54,14 +57,15 @@ func (k Kafka) openTransactions(n int, done func([]*Record, error)) (Sink, error
 	p := k.Workload.Producer
 	dice := rand.New(rand.NewPCG(k.Workload.Seed, uint64(n)))
 	t := &transactor{
-		open: func() (sarama.AsyncProducer, error) { return sarama.NewAsyncProducer(k.Client.Brokers, c) },
-		done: done, log: k.Logger,
+		connect: func() (sarama.Client, error) { return sarama.NewClient(k.Client.Brokers, c) },
+		done:    done, log: k.Logger,
 		most:   min(p.Transactions.Records, slots(p.InFlight, p.Clients, k.Workload.Payload)),
 		doomed: func() bool { return dice.Float64() < p.Transactions.AbortRate },
 		in:     make(chan *Record), closing: make(chan struct{}), ended: make(chan struct{}),
+		look: time.NewTicker(20 * time.Millisecond),
 	}
-	if t.producer, err = t.open(); err != nil {
-		return nil, fmt.Errorf("connect producer: %w", err)
+	if err := t.open(); err != nil {
+		return nil, err
 	}
 	go t.run()
 	return t, nil
@@ -72,6 +76,8 @@ func (k Kafka) transactionConfig(n int) (*sarama.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Producer.Idempotent = true
+	c.Net.MaxOpenRequests = 1 // sarama's condition; several clients make up for it
 	giveUp := k.Workload.Producer.GiveUp
 	t := &c.Producer.Transaction
 	// Two producers of one name would end each other's transactions, so each client of each process has its own.
@@ -105,6 +111,7 @@ func (t *transactor) Close() error {
 
 func (t *transactor) run() {
 	defer close(t.ended)
+	defer t.look.Stop()
 	for {
 		select {
 		case r := <-t.in:
@@ -118,13 +125,14 @@ func (t *transactor) run() {
 
 // transact is one transaction from its first record to the end of all.
 func (t *transactor) transact(first *Record) {
-	t.records, t.waiting, t.cause = t.records[:0], first, nil
+	t.records, t.waiting, t.answered, t.cause = t.records[:0], first, 0, nil
 	if err := t.begin(); err != nil {
 		t.done([]*Record{first}, fmt.Errorf("begin transaction: %w", err))
 		return
 	}
 	doomed := t.doomed()
 	t.fill()
+	t.flush()
 	if t.waiting != nil { // the transaction broke before this one's turn
 		t.records, t.waiting = append(t.records, t.waiting), nil
 	}
@@ -141,10 +149,9 @@ func (t *transactor) transact(first *Record) {
 }
 
 // begin makes sure of a producer. A new one takes over its predecessor's name, by which the broker ends what that one has left open.
-func (t *transactor) begin() (err error) {
+func (t *transactor) begin() error {
 	if t.producer == nil {
-		if t.producer, err = t.open(); err != nil {
-			t.producer = nil
+		if err := t.open(); err != nil {
 			wait := time.NewTimer(retryBackoff)
 			defer wait.Stop()
 			select {
@@ -161,7 +168,18 @@ func (t *transactor) begin() (err error) {
 	return nil
 }
 
-// fill sends records until the transaction is full, old, broken or the last.
+func (t *transactor) open() (err error) {
+	if t.client, err = t.connect(); err != nil {
+		return fmt.Errorf("connect producer: %w", err)
+	}
+	if t.producer, err = sarama.NewAsyncProducerFromClient(t.client); err != nil {
+		_ = t.client.Close() // what is wrong with the producer is wrong with it
+		return fmt.Errorf("make transactional producer: %w", err)
+	}
+	return nil
+}
+
+// fill sends records until the transaction is full, old or broken, or there are no more.
 func (t *transactor) fill() {
 	late := time.NewTimer(longestTransaction)
 	defer late.Stop()
@@ -183,8 +201,11 @@ func (t *transactor) fill() {
 		case out <- next:
 			t.records, t.waiting = append(t.records, t.waiting), nil
 		case <-t.producer.Successes():
+			t.answered++
 		case e := <-t.producer.Errors():
-			t.cause = e.Err
+			t.broke(e.Err)
+		case <-t.look.C:
+			t.inspect()
 		case <-late.C:
 			over = true
 		case <-closing:
@@ -192,6 +213,44 @@ func (t *transactor) fill() {
 		}
 	}
 }
+
+// flush waits until the broker has taken each record or refused one. While sarama commits it cannot be told to abort, and as long as a
+// transaction is broken and not being aborted it sends the other batches again and again, for as long as a record may take.
+func (t *transactor) flush() {
+	for t.cause == nil && t.answered < len(t.records) {
+		select {
+		case <-t.producer.Successes():
+			t.answered++
+		case e := <-t.producer.Errors():
+			t.broke(e.Err)
+		case <-t.look.C:
+			t.inspect()
+		}
+	}
+}
+
+// broke keeps the first error: those that follow are its consequences.
+func (t *transactor) broke(err error) {
+	if t.cause == nil {
+		t.cause = err
+	}
+}
+
+// inspect notices an error that no record has brought, such as that of adding a partition to the transaction. After a fatal one sarama goes
+// on trying to send; it ends at once when its client is closed.
+func (t *transactor) inspect() {
+	status := t.producer.TxnStatus()
+	if status&sarama.ProducerTxnFlagInError == 0 {
+		return
+	}
+	t.broke(fmt.Errorf("%w: %v", errBroken, status))
+	if status&sarama.ProducerTxnFlagFatalError != 0 && !t.client.Closed() {
+		_ = t.client.Close() // it has been closed before, at worst
+	}
+}
+
+// errBroken stands for the error that sarama keeps to itself.
+var errBroken = errors.New("the broker refused the transaction")
 
 // end commits or aborts, and returns when the producer holds no record of the transaction any more.
 func (t *transactor) end(commit bool) error {
@@ -201,9 +260,9 @@ func (t *transactor) end(commit bool) error {
 		select {
 		case <-t.producer.Successes():
 		case e := <-t.producer.Errors():
-			if t.cause == nil {
-				t.cause = e.Err
-			}
+			t.broke(e.Err)
+		case <-t.look.C:
+			t.inspect()
 		case err := <-result:
 			if t.producer.TxnStatus()&sarama.ProducerTxnFlagReady == 0 {
 				t.log.Warn("producer cannot go on, taking a new one", "status", t.producer.TxnStatus(), "err", errors.Join(t.cause, err))
@@ -246,6 +305,9 @@ func (t *transactor) discard() {
 			}
 		}
 	}
+	if !t.client.Closed() {
+		_ = t.client.Close() // nothing is left to flush
+	}
 	t.producer = nil
 }
 
@@ -253,12 +315,5 @@ func (t *transactor) discard() {
 func (r *Record) message() *sarama.ProducerMessage {
 	r.msg.Partition = r.Partition
 	r.msg.Timestamp = time.Time{} // sarama overwrites it on topics with LogAppendTime
-	r.msg.Key, r.msg.Headers = nil, r.msg.Headers[:0]
-	if r.Key != nil {
-		r.msg.Key = sarama.ByteEncoder(r.Key)
-	}
-	for _, h := range r.wire.Headers {
-		r.msg.Headers = append(r.msg.Headers, *h)
-	}
 	return &r.msg
 }
