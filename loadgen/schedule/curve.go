@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"math"
 	"math/big"
 	"sort"
 	"time"
@@ -34,6 +33,14 @@ func after(t, d time.Duration) time.Duration {
 		return Never
 	}
 	return t + d
+}
+
+// multiple is n × d, Never when that is out of reach.
+func multiple(n uint64, d time.Duration) time.Duration {
+	if n > uint64(Never/d) {
+		return Never
+	}
+	return time.Duration(n) * d
 }
 
 // curve is that of an open shape, nil for a closed loop.
@@ -160,8 +167,12 @@ type periodic struct {
 }
 
 func (p *periodic) at(r pair) time.Duration {
-	turns := math.Floor(r.hi / p.records.hi)
-	rest := r.minus(p.records.times(pair{hi: turns}))
+	quotient := r.hi / p.records.hi
+	if quotient*float64(p.period) >= float64(Never) {
+		return Never
+	}
+	turns := uint64(quotient)
+	rest := r.minus(p.records.times(whole(turns)))
 	for rest.hi < 0 { // the quotient was rounded
 		turns--
 		rest = rest.plus(p.records)
@@ -170,15 +181,11 @@ func (p *periodic) at(r pair) time.Duration {
 		turns++
 		rest = rest.minus(p.records)
 	}
-	if turns*float64(p.period) >= float64(Never) {
-		return Never
-	}
-	return after(time.Duration(turns)*p.period, p.curve.at(rest))
+	return after(multiple(turns, p.period), p.curve.at(rest))
 }
 
 func (p *periodic) count(t time.Duration) pair {
-	turns := pair{hi: float64(t / p.period)}
-	return p.records.times(turns).plus(p.curve.count(t % p.period))
+	return p.records.times(whole(uint64(t / p.period))).plus(p.curve.count(t % p.period))
 }
 
 // bursts are size records at the beginning of every period, between which base goes on as if there were none.
@@ -204,10 +211,7 @@ func (b *bursts) at(r pair) time.Duration {
 	if i >= b.first(k)+b.size {
 		return b.base.at(whole(i - (k+1)*b.size))
 	}
-	if float64(k)*float64(b.period) >= float64(Never) {
-		return Never
-	}
-	return time.Duration(k) * b.period
+	return multiple(k, b.period)
 }
 
 func (b *bursts) count(t time.Duration) pair {

@@ -154,9 +154,6 @@ func (s *Schedule) SetRate(now time.Duration, rate float64) error {
 	}
 	list.set(s.since(max(now, s.origin)), rate)
 	list.forget(s.position())
-	if s.random != nil {
-		s.random.ahead = s.random.next // it may have looked beyond now
-	}
 	s.next = s.upcoming()
 	return nil
 }

@@ -133,23 +133,27 @@ func TestRecordIIsDueAtIOverRateToTheNanosecond(t *testing.T) {
 	}
 }
 
-// At the 10¹⁵th round a quotient of floats is off by rounds.
+// From the 10¹⁵th round on a quotient of floats is off by one or more.
 func TestRoundsAndBurstsAreRightHoweverMany(t *testing.T) {
-	const round = 30 // ns, of 2.3 records
-	steps := stages(schedule.Stage{Rate: 1e8, Duration: 23}, schedule.Stage{Duration: 7})
-	burst := schedule.Config{Shape: schedule.Burst, Rate: 1e7, Size: 1, Period: round} // 1.3 records each
-	for _, from := range []int{0, 1e6, 1e9, 1e12, 1e15} {
-		for k := from; k < from+30; k++ {
-			first := (23*k + 9) / 10 // the first record of round k, which the last round may have left to wait
-			if got, want := record(t, steps, first), time.Duration(round*k+first*10-23*k); got != want {
-				t.Errorf("steps, record %d, the first of round %d: got %d ns, want %d", first, k, got, want)
+	for _, from := range []int{0, 1e6, 1e9, 1e12, 1e15, 6e16} {
+		for i := from; i < from+40; i++ {
+			c := stages(schedule.Stage{Rate: 1e8, Duration: 23}, schedule.Stage{Duration: 7}) // 2.3 records in 30 ns
+			k := i * 10 / 23
+			if got, want := record(t, c, i), time.Duration(30*k+10*i-23*k); got != want {
+				t.Errorf("steps, record %d in round %d: got %d ns, want %d", i, k, got, want)
 			}
-			first = (13*k + 9) / 10
-			if got, want := record(t, burst, first), time.Duration(round*k); got != want {
-				t.Errorf("burst %d, record %d: got %d ns, want %d", k, first, got, want)
-			}
-			if got := record(t, burst, max(first-1, 0)); k > 0 && got >= time.Duration(round*k) {
-				t.Errorf("burst %d, record %d: got %d ns, want one before the burst", k, first-1, got)
+		}
+		for tenths := 1; tenths < 10; tenths++ {
+			c := schedule.Config{Shape: schedule.Burst, Rate: float64(tenths) * 1e6, Size: 1, Period: 100} // tenths of a record beside each burst of one
+			for i := from; i < from+40; i++ {
+				k := i * 10 / (10 + tenths)
+				want := time.Duration(100 * k)
+				if first := (k*(10+tenths) + 9) / 10; i > first {
+					want = time.Duration(math.Round(float64((i-k-1)%tenths)*1000/float64(tenths))) + time.Duration((i-k-1)/tenths*1000)
+				}
+				if got := record(t, c, i); got != want {
+					t.Errorf("%d tenths beside a burst, record %d in period %d: got %d ns, want %d", tenths, i, k, got, want)
+				}
 			}
 		}
 	}
