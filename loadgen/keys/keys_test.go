@@ -4,18 +4,22 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/kafkalab/kafkalab/loadgen/keys"
 )
 
-func number(t *testing.T, key []byte) int {
-	t.Helper()
-	n, err := strconv.Atoi(strings.TrimLeft(string(key), "k"))
-	if err != nil || key[0] != 'k' {
-		t.Fatalf("got key %q, want k and a number", key)
+// number is the key's, or -1 if it is none. It is called for millions of keys.
+func number(key []byte) (n int) {
+	if len(key) < 2 || key[0] != 'k' {
+		return -1
+	}
+	for _, digit := range key[1:] {
+		if digit < '0' || digit > '9' {
+			return -1
+		}
+		n = 10*n + int(digit-'0')
 	}
 	return n
 }
@@ -63,7 +67,7 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 			seen := make([]int, c.Count)
 			s := keys.New(c, 3)
 			for range draws {
-				seen[number(t, s.Next())]++
+				seen[number(s.Next())]++
 			}
 			if p, cells := chiSquare(seen, expected); !(p > 0.01) || cells < 2 {
 				t.Errorf("got p %.5f over %d cells, want above 0.01", p, cells)
@@ -77,11 +81,11 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 		}
 	}
 	check("uniform", keys.Config{Distribution: keys.Uniform, Count: 1000, Seed: 11}, func(int) float64 { return draws / 1000. })
-	check("hot", keys.Config{Distribution: keys.Hot, Count: 1000, Hot: 20, HotShare: 0.8, Seed: 11}, func(i int) float64 {
-		if i < 20 {
-			return draws * 0.8 / 20
+	check("hot", keys.Config{Distribution: keys.Hot, Count: 1000, Hot: 200, HotShare: 0.6, Seed: 11}, func(i int) float64 {
+		if i < 200 {
+			return draws * 0.6 / 200
 		}
-		return draws * 0.2 / 980
+		return draws * 0.4 / 800
 	})
 }
 
@@ -91,7 +95,7 @@ func TestTheChiSquareTestTellsAnExponentFromAnother(t *testing.T) {
 	seen := make([]int, count)
 	s := keys.New(keys.Config{Distribution: keys.Zipf, Count: count, Exponent: 0.99, Seed: 11}, 3)
 	for range draws {
-		seen[number(t, s.Next())]++
+		seen[number(s.Next())]++
 	}
 	var whole float64
 	for k := 1; k <= count; k++ {
@@ -105,13 +109,13 @@ func TestTheChiSquareTestTellsAnExponentFromAnother(t *testing.T) {
 func TestSequentialKeysComeInOrderAndAgain(t *testing.T) {
 	c := keys.Config{Distribution: keys.Sequential, Count: 100, Seed: 1}
 	s := keys.New(c, 0)
-	first := number(t, s.Next())
+	first := number(s.Next())
 	for i := 1; i < 250; i++ {
-		if got, want := number(t, s.Next()), (first+i)%100; got != want {
+		if got, want := number(s.Next()), (first+i)%100; got != want {
 			t.Fatalf("draw %d: got %d, want %d", i, got, want)
 		}
 	}
-	if other := number(t, keys.New(c, 1).Next()); other == first {
+	if other := number(keys.New(c, 1).Next()); other == first {
 		t.Errorf("two streams both begin at %d, so they walk in step", first)
 	}
 }
@@ -161,7 +165,7 @@ func TestKeysHaveOneLengthAndCanBeRead(t *testing.T) {
 	}
 	s := keys.New(keys.Config{Distribution: keys.Uniform, Count: 123456, Bytes: 16, Seed: 4}, 0)
 	for range 1000 {
-		if key := s.Next(); len(key) != 16 || number(t, key) >= 123456 {
+		if key := s.Next(); len(key) != 16 || number(key) < 0 || number(key) >= 123456 {
 			t.Fatalf("got key %q", key)
 		}
 	}
@@ -176,8 +180,8 @@ func TestLargestCountsAreDrawnFromWhole(t *testing.T) {
 		source := keys.New(c, 0)
 		largest := 0
 		for range 100_000 {
-			n := number(t, source.Next())
-			if n >= c.Count {
+			n := number(source.Next())
+			if n < 0 || n >= c.Count {
 				t.Fatalf("exponent %v: got key %d of %d", s, n, c.Count)
 			}
 			largest = max(largest, n)

@@ -32,7 +32,7 @@ func TestWarningsNameTheFieldTheValueAndWhatToDo(t *testing.T) {
 			[]string{"producer.clients 13", "topic.partitions 12", "at least as many partitions"}},
 		"in flight below the rate times the SLO": {sound + "schedule: {shape: ramp, rate: 10, to: 100000, over: 1m}\n",
 			[]string{"producer.in_flight 4096", "20000 records", "100000 records/s", "Raise it"}},
-		"in flight below the highest stage": {sound + "schedule: {shape: steps, stages: [{rate: 100, duration: 1m}, {rate: 50000}]}\n",
+		"in flight below the highest stage": {sound + "schedule: {shape: steps, stages: [{rate: 100, duration: 1m}, {rate: 50000, duration: 1m}, {rate: 200}]}\n",
 			[]string{"producer.in_flight 4096", "50000 records/s"}},
 		"in flight below the crest": {sound + "schedule: {shape: sine, rate: 15000, amplitude: 15000, period: 1m}\n",
 			[]string{"producer.in_flight 4096", "30000 records/s"}},

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kafkalab/kafkalab/loadgen/schedule"
 	"github.com/kafkalab/kafkalab/loadgen/workload"
 )
 
@@ -63,6 +64,51 @@ func TestAFileNeedsOnlyAName(t *testing.T) {
 	}
 	if _, err := workload.File(name + ".none"); err == nil || !strings.Contains(err.Error(), ".none") {
 		t.Errorf("a file that is not there: got %v", err)
+	}
+}
+
+func TestAScheduleWithoutAShapeIsConstant(t *testing.T) {
+	w, err := workload.Parse([]byte("name: mine\nschedule: {rate: 250}\n"))
+	if err != nil || w.Schedule.Shape != schedule.Constant || w.Schedule.Rate != 250 {
+		t.Errorf("got %+v, %v", w.Schedule, err)
+	}
+	if w, err := workload.Parse([]byte("name: mine\n")); err != nil || w.Schedule.Shape != "" {
+		t.Errorf("without a schedule: got %+v, %v", w.Schedule, err)
+	}
+}
+
+func TestNumbersCanBeWrittenInEveryWayThatIsOne(t *testing.T) {
+	w, err := workload.Parse([]byte("name: mine\nproducer: {in_flight: 1e4, give_up: 1m30s}\nkeys: {distribution: uniform, count: 1_000_000}\nslo: {max: 2e5}\nwarmup: 0\ntopic: {config: {retention.ms: 600000}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Producer.InFlight != 10000 || w.Producer.GiveUp != 90*time.Second || w.Keys.Count != 1000000 || w.SLO.Max != 200000 || w.Warmup != 0 || w.Topic.Config["retention.ms"] != "600000" {
+		t.Errorf("got %+v", w)
+	}
+}
+
+func TestSizesComeFromAFileBesideTheWorkload(t *testing.T) {
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"w.yaml":    "name: mine\npayload: {distribution: file, file: sizes.txt}\nsecurity: {tls: {enabled: true, ca_file: ca.pem, cert_file: /etc/me.pem, key_file: me.key}}\n",
+		"sizes.txt": "100\n300 # the larger\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w, err := workload.File(filepath.Join(folder, "w.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Payload.MaxBytes() != 300 || w.Payload.MeanBytes() != 200 {
+		t.Errorf("got sizes up to %d, on average %d", w.Payload.MaxBytes(), w.Payload.MeanBytes())
+	}
+	if got, want := w.Security.TLS.CAFile, filepath.Join(folder, "ca.pem"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := w.Security.TLS.CertFile; got != "/etc/me.pem" {
+		t.Errorf("an absolute name became %q", got)
 	}
 }
 
