@@ -166,13 +166,17 @@ type periodic struct {
 	records pair // above 0
 }
 
+// tie is how much of a count a pair may be off, and more. Ten rounds of 2.3 records are 23, and record 23 begins the eleventh: as a pair they
+// may be a little more, and it would come at the end of the tenth, before the pause between them.
+const tie = 1e-27
+
 func (p *periodic) at(r pair) time.Duration {
 	quotient := r.hi / p.records.hi
 	if quotient*float64(p.period) >= float64(Never) {
 		return Never
 	}
 	turns := uint64(quotient)
-	rest := r.minus(p.records.times(whole(turns)))
+	rest := r.minus(p.records.times(whole(turns))).plus(pair{hi: tie * r.hi})
 	for rest.hi < 0 { // the quotient was rounded
 		turns--
 		rest = rest.plus(p.records)
