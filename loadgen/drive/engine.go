@@ -291,13 +291,18 @@ func (e *Engine) Finish(ends []int64) {
 		behind = int64(len(e.workers))
 	}
 	for g, v := range e.verify {
+		whole := true
 		for p := range e.reached[g] {
-			if at := e.reached[g][p].Load(); at == 0 || p >= len(ends) || at < ends[p]-behind {
+			if at := e.reached[g][p].Load(); p >= len(ends) || at < ends[p]-behind || at == 0 && ends[p] > 0 {
+				whole = false
 				continue
 			}
 			for _, w := range e.workers {
 				v.Ended(int32(p), uint32(w.n), w.sequence[p])
 			}
+		}
+		if whole {
+			v.Sweep(true) // nothing can close a gap any more, so none has to be waited for
 		}
 	}
 }

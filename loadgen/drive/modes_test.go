@@ -1,0 +1,401 @@
+package drive_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
+	"github.com/kafkalab/kafkalab/internal/kafkatest"
+	"github.com/kafkalab/kafkalab/loadgen/drive"
+	"github.com/kafkalab/kafkalab/loadgen/stamp"
+	"github.com/kafkalab/kafkalab/loadgen/workload"
+)
+
+// load drives a topic of its own from the first record to the end of the run.
+type load struct {
+	kafka  drive.Kafka
+	plain  string // address for the witness
+	engine *drive.Engine
+
+	partitions  int
+	group       sync.WaitGroup
+	stopSending func()
+	stopEating  func()
+	ended       chan error
+}
+
+// mode is a small workload with the given parts.
+func mode(t *testing.T, topic, parts string) workload.Workload {
+	t.Helper()
+	return mustWorkload(t, "name: mode\nwarmup: 0s\ntopic: {partitions: 3}\n"+parts+"\n"+consumer(topic, parts))
+}
+
+func consumer(topic, parts string) string {
+	if strings.Contains(parts, "transactions") {
+		return "consumer: {group: " + topic + ", max_wait: 20ms, isolation: read_committed}\n"
+	}
+	return "consumer: {group: " + topic + ", max_wait: 20ms}\n"
+}
+
+// begin starts a load. Records come at the given rate until end.
+func begin(t *testing.T, b *kafkatest.Broker, addr, topic string, w workload.Workload, rate float64) *load {
+	t.Helper()
+	log := &syncBuffer{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(topic + ":\n" + log.String())
+		}
+	})
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	client := kafka.Client{Brokers: []string{addr}, Security: w.Security}
+	l := &load{kafka: drive.Kafka{Client: client, Topic: topic, Workload: w, Logger: logger}, plain: b.Addr, ended: make(chan error, 1)}
+	var err error
+	if l.partitions, err = l.kafka.EnsureTopic(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ends, err := l.kafka.Ends(t.Context(), l.partitions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.kafka.Pin(t.Context(), ends); err != nil {
+		t.Fatal(err)
+	}
+	l.engine, err = drive.New(drive.Config{
+		Workload: w, Topic: topic, Partitions: l.partitions, Joining: true, Rate: rate, Run: 1, Catchup: w.Producer.GiveUp, Logger: logger,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var eating, sending context.Context
+	eating, l.stopEating = context.WithCancel(t.Context())
+	sending, l.stopSending = context.WithCancel(t.Context())
+	l.group.Go(func() {
+		if err := l.kafka.Consume(eating, 0, l.engine); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	})
+	l.group.Go(func() {
+		if err := l.engine.Watch(eating, nil); err != nil {
+			t.Errorf("watch: %v", err)
+		}
+	})
+	go func() { l.ended <- l.engine.Run(sending, l.kafka, 30*time.Second) }()
+	return l
+}
+
+// end stops sending, waits for what is to come, and gives the sums.
+func (l *load) end(t *testing.T) *drive.Totals {
+	t.Helper()
+	l.stopSending()
+	if err := <-l.ended; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	l.engine.Settle(t.Context(), 5*time.Second) // what is lost keeps it waiting
+	ends, err := l.kafka.Ends(t.Context(), l.partitions)
+	if err != nil {
+		t.Error(err)
+	}
+	l.engine.Finish(ends)
+	l.stopEating()
+	l.group.Wait()
+	total := l.engine.Totals()
+	if total.Offered != total.Acked+total.Aborted+total.Failed {
+		t.Errorf("got %d offered, but %d acknowledged, %d aborted and %d failed", total.Offered, total.Acked, total.Aborted, total.Failed)
+	}
+	return total
+}
+
+// witness reads the whole topic with a client of its own and counts the different records in it, and all.
+func (l *load) witness(t *testing.T, isolation sarama.IsolationLevel) (different, all int) {
+	t.Helper()
+	conf, err := kafka.Client{Brokers: []string{l.plain}, ID: "witness"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Consumer.IsolationLevel, conf.Consumer.MaxWaitTime = isolation, 50*time.Millisecond
+	consumer, err := sarama.NewConsumer([]string{l.plain}, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer consumer.Close()
+	type identity struct {
+		partition int32
+		producer  uint32
+		sequence  uint64
+	}
+	seen := make(map[identity]bool)
+	for p := range int32(l.partitions) {
+		part, err := consumer.ConsumePartition(l.kafka.Topic, p, sarama.OffsetOldest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Kafka says nothing when a partition is at its end, so silence has to: the broker is beside us and idle.
+		for quiet := time.NewTimer(time.Second); ; {
+			select {
+			case m := <-part.Messages():
+				s, err := decode(m)
+				if err != nil {
+					t.Fatalf("partition %d, offset %d: %v", p, m.Offset, err)
+				}
+				seen[identity{p, s.Producer, s.Sequence}] = true
+				all++
+				quiet.Reset(time.Second)
+				continue
+			case <-quiet.C:
+			}
+			break
+		}
+		if err := part.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return len(seen), all
+}
+
+func decode(m *sarama.ConsumerMessage) (stamp.Stamp, error) {
+	for _, h := range m.Headers {
+		if string(h.Key) == drive.StampHeader {
+			return stamp.DecodeHeader(h.Value, m.Value)
+		}
+	}
+	return stamp.Decode(m.Value)
+}
+
+// Every mode of sending and of connecting runs once against a real broker: each record acknowledged is consumed once, and nothing else is.
+func TestEveryMode(t *testing.T) {
+	b := kafkatest.Start(t, kafkatest.Secure(t))
+	s := b.Secured
+	tls := "tls: {enabled: true, ca_file: " + s.CAFile
+	sasl := func(mechanism string) string {
+		return "sasl: {mechanism: " + mechanism + ", username: " + kafkatest.User + ", password_file: " + s.PasswordFile + "}"
+	}
+	producer := func(p string) string {
+		return "payload: {bytes: 1000, compressibility: 0.5}\nproducer: {clients: 2, " + p + "}"
+	}
+	security := func(s string) string { return producer("acks: leader") + "\nsecurity: {" + s + "}" }
+	const transactions = "acks: all, idempotent: true, "
+	for name, c := range map[string]struct{ addr, parts string }{
+		"acks none":                     {b.Addr, producer("acks: none")},
+		"acks leader":                   {b.Addr, producer("acks: leader")},
+		"acks all":                      {b.Addr, producer("acks: all")},
+		"idempotent":                    {b.Addr, producer("acks: all, idempotent: true")},
+		"transactions":                  {b.Addr, producer(transactions + "transactions: {records: 20}")},
+		"transactions, a third aborted": {b.Addr, producer(transactions + "transactions: {records: 20, abort_rate: 0.33}")},
+		// Each takes about 5 ms and nothing else of the producer happens meanwhile.
+		"transactions of one record":      {b.Addr, producer(transactions + "transactions: {records: 1, abort_rate: 0.2}")},
+		"transactions, zstd, lingering":   {b.Addr, producer(transactions + "codec: zstd, linger: 2ms, transactions: {records: 100}")},
+		"no codec":                        {b.Addr, producer("codec: none")},
+		"gzip":                            {b.Addr, producer("codec: gzip")},
+		"snappy":                          {b.Addr, producer("codec: snappy")},
+		"lz4":                             {b.Addr, producer("codec: lz4")},
+		"zstd":                            {b.Addr, producer("codec: zstd")},
+		"TLS":                             {s.TLSAddr, security(tls + "}")},
+		"TLS with a client's certificate": {s.MutualTLSAddr, security(tls + ", cert_file: " + s.CertFile + ", key_file: " + s.KeyFile + "}")},
+		"SASL PLAIN":                      {s.SASLAddr, security(sasl("PLAIN"))},
+		"SASL SCRAM-SHA-256":              {s.SASLAddr, security(sasl("SCRAM-SHA-256"))},
+		"SASL SCRAM-SHA-512":              {s.SASLAddr, security(sasl("SCRAM-SHA-512"))},
+		"SASL PLAIN inside TLS":           {s.SASLTLSAddr, security(tls + "}, " + sasl("PLAIN"))},
+		"SASL SCRAM-SHA-512 inside TLS":   {s.SASLTLSAddr, security(tls + "}, " + sasl("SCRAM-SHA-512"))},
+		"transactions, SASL and TLS":      {s.SASLTLSAddr, producer(transactions+"transactions: {records: 20, abort_rate: 0.2}") + "\nsecurity: {" + tls + "}, " + sasl("SCRAM-SHA-256") + "}"},
+		"stamps in headers":               {b.Addr, "payload: {bytes: 100, stamp: header}"},
+		"stamps in headers of no value":   {b.Addr, "payload: {bytes: 0, stamp: header}"},
+		"transactions, stamps in headers": {b.Addr, "payload: {bytes: 100, stamp: header}\nproducer: {clients: 2, " + transactions + "transactions: {records: 20, abort_rate: 0.2}}"},
+		"uniform keys":                    {b.Addr, "keys: {distribution: uniform, count: 1000}"},
+		"sequential keys":                 {b.Addr, "keys: {distribution: sequential, count: 1000}"},
+		"Zipf's keys":                     {b.Addr, "keys: {distribution: zipf, count: 1000, exponent: 1.1}"},
+		"a hot set of keys":               {b.Addr, "keys: {distribution: hot, count: 1000, hot: 10, hot_share: 0.9}"},
+		"transactions with keys":          {b.Addr, "keys: {distribution: uniform, count: 1000}\nproducer: {clients: 2, " + transactions + "transactions: {records: 20, abort_rate: 0.2}}"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			topic := strings.NewReplacer(" ", "-", ",", "", "'", "").Replace(strings.ToLower(name))
+			rate, enough := 2000., uint64(500)
+			if strings.Contains(c.parts, "records: 1,") {
+				rate, enough = 50, 50
+			}
+			l := begin(t, b, c.addr, topic, mode(t, topic, c.parts), rate)
+			until(t, "enough records consumed", time.Minute, func() bool { return l.engine.Totals().Consumed > enough })
+			total, faults := l.end(t), l.engine.Faults()
+			if total.Failed > 0 || total.Consumed != total.Acked || faults.Lost+faults.Duplicated+faults.Reordered+faults.Corrupted+faults.Uncommitted > 0 {
+				t.Errorf("got %d offered, %d acknowledged, %d aborted, %d failed, %d consumed, %+v", total.Offered, total.Acked, total.Aborted, total.Failed, total.Consumed, faults)
+			}
+			if wanted := strings.Contains(c.parts, "abort_rate"); wanted != (total.Aborted > 0) {
+				t.Errorf("got %d records aborted of %d", total.Aborted, total.Offered)
+			}
+		})
+	}
+}
+
+// What the engine counts is compared with what another client finds in the topic.
+func TestTransactions(t *testing.T) {
+	b := kafkatest.Start(t)
+	const producer = "payload: {bytes: 200}\nproducer: {clients: 2, acks: all, idempotent: true, transactions: {records: 25, abort_rate: 0.4}}"
+	t.Run("readers of committed records see what was acknowledged and nothing else", func(t *testing.T) {
+		l := begin(t, b, b.Addr, "aborts", mode(t, "aborts", producer), 2000)
+		until(t, "1000 records consumed", time.Minute, func() bool { return l.engine.Totals().Consumed > 1000 })
+		total := l.end(t)
+		committed, _ := l.witness(t, sarama.ReadCommitted)
+		all, _ := l.witness(t, sarama.ReadUncommitted)
+		if uint64(committed) != total.Acked || uint64(all) != total.Acked+total.Aborted {
+			t.Errorf("got %d acknowledged and %d aborted, but %d committed of %d in the topic", total.Acked, total.Aborted, committed, all)
+		}
+		if part := float64(total.Aborted) / float64(total.Offered); part < 0.2 || part > 0.6 {
+			t.Errorf("got a part of %.2f aborted, want about 0.4", part)
+		}
+	})
+	t.Run("a transaction that does not fill up is committed within a second or so", func(t *testing.T) {
+		parts := strings.NewReplacer("records: 25", "records: 1000", "abort_rate: 0.4", "abort_rate: 0").Replace(producer)
+		l := begin(t, b, b.Addr, "slow", mode(t, "slow", parts), 20)
+		until(t, "40 records consumed", time.Minute, func() bool { return l.engine.Totals().Consumed >= 40 })
+		total := l.end(t)
+		if total.Acked != total.Offered || total.Consumed != total.Acked {
+			t.Errorf("got %d offered, %d acknowledged, %d consumed", total.Offered, total.Acked, total.Consumed)
+		}
+		// What the commit takes is part of the response time, and here nearly all of it is the wait for more.
+		if longest, _ := total.Response.Quantile(1); longest < 500*time.Millisecond {
+			t.Errorf("got a longest response of %v, want about a second: from the first record of a transaction to its commit", longest)
+		}
+	})
+	t.Run("a record that the broker refuses takes its transaction with it, and no other", func(t *testing.T) {
+		parts := "payload: {distribution: uniform, min: 100, max: 3000}\ntopic: {partitions: 3, config: {max.message.bytes: '4000'}}\n" +
+			"producer: {clients: 2, acks: all, idempotent: true, max_batch: 1, transactions: {records: 5}}\n" + consumer("refused", "transactions")
+		l := begin(t, b, b.Addr, "refused", mustWorkload(t, "name: mode\nwarmup: 0s\n"+parts), 200)
+		refuse(t, b, "refused", "2950")
+		until(t, "300 records consumed and some failed", time.Minute, func() bool { return l.engine.Totals().Consumed > 300 && l.engine.Totals().Failed > 0 })
+		total, faults := l.end(t), l.engine.Faults()
+		if total.Consumed != total.Acked || faults.Lost+faults.Duplicated+faults.Uncommitted > 0 {
+			t.Errorf("got %d offered, %d acknowledged, %d failed, %d consumed, %+v", total.Offered, total.Acked, total.Failed, total.Consumed, faults)
+		}
+		if committed, _ := l.witness(t, sarama.ReadCommitted); uint64(committed) != total.Acked {
+			t.Errorf("got %d acknowledged, but %d committed in the topic", total.Acked, committed)
+		}
+	})
+	t.Run("a producer whose name somebody else took goes on with a new one", func(t *testing.T) { fenced(t, b, producer) })
+}
+
+// refuse makes the broker refuse larger batches than before, which a workload would not be allowed to ask for.
+func refuse(t *testing.T, b *kafkatest.Broker, topic, size string) {
+	t.Helper()
+	admin := administrate(t, b)
+	err := admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
+		"max.message.bytes": {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &size},
+	}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func administrate(t *testing.T, b *kafkatest.Broker) sarama.TransactionClusterAdmin {
+	t.Helper()
+	conf, err := kafka.Client{Brokers: []string{b.Addr}, ID: "test"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sarama.NewClusterAdmin([]string{b.Addr}, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = admin.Close() }) // the broker may be gone
+	return admin.(sarama.TransactionClusterAdmin)
+}
+
+// fenced takes the transactional ids of a load away, which makes its producers useless.
+func fenced(t *testing.T, b *kafkatest.Broker, producer string) {
+	l := begin(t, b, b.Addr, "fenced", mode(t, "fenced", producer), 500)
+	until(t, "200 records consumed", time.Minute, func() bool { return l.engine.Totals().Consumed > 200 })
+	running, err := administrate(t, b).ListTransactions(nil, nil, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, err := kafka.Client{Brokers: []string{b.Addr}, ID: "thief"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := 0
+	for _, r := range running {
+		if !strings.HasPrefix(r.TransactionalID, "loadgen-fenced-") {
+			continue
+		}
+		conf.Producer.Transaction.ID, conf.Producer.Idempotent, conf.Producer.RequiredAcks, conf.Net.MaxOpenRequests = r.TransactionalID, true, sarama.WaitForAll, 1
+		thief, err := sarama.NewAsyncProducer([]string{b.Addr}, conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := thief.Close(); err != nil {
+			t.Fatal(err)
+		}
+		taken++
+	}
+	if taken != 2 {
+		t.Fatalf("got %d transactional ids of two producers: %+v", taken, running)
+	}
+	before := l.engine.Totals()
+	until(t, "200 records more", time.Minute, func() bool { return l.engine.Totals().Acked > before.Acked+200 })
+	total, faults := l.end(t), l.engine.Faults()
+	if total.Failed == 0 {
+		t.Error("got no record failed: nobody's name was taken")
+	}
+	committed, _ := l.witness(t, sarama.ReadCommitted)
+	if uint64(committed) != total.Acked || total.Consumed != total.Acked || faults.Lost+faults.Uncommitted > 0 {
+		t.Errorf("got %d acknowledged, %d consumed, %d committed in the topic, %+v", total.Acked, total.Consumed, committed, faults)
+	}
+}
+
+// After kill -9 of the only broker, what a producer without acknowledgements believed sent is gone: it was in the sockets' buffers. What was
+// acknowledged by the leader is not: it was written to the log, and the page cache that holds the log's end belongs to the kernel, which
+// outlives the process. To lose that too takes a power cut, or a leader that dies after answering and before its followers have fetched.
+func TestAKilledBroker(t *testing.T) {
+	b := kafkatest.Start(t)
+	loads := map[string]*load{}
+	for topic, p := range map[string]string{
+		"none":         "acks: none",
+		"leader":       "acks: leader",
+		"all":          "acks: all",
+		"idempotent":   "acks: all, idempotent: true",
+		"transactions": "acks: all, idempotent: true, transactions: {records: 10, abort_rate: 0.2}",
+	} {
+		loads[topic] = begin(t, b, b.Addr, topic, mode(t, topic, "payload: {bytes: 300}\nproducer: {clients: 2, "+p+"}"), 300)
+	}
+	for topic, l := range loads {
+		until(t, topic+": 200 records consumed", time.Minute, func() bool { return l.engine.Totals().Consumed > 200 })
+	}
+	// A broker that stands still for a moment before it dies: records are sent meanwhile, and none is read from the sockets.
+	before := loads["none"].engine.Totals().Acked
+	if err := syscall.Kill(b.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "100 records sent to nobody", time.Minute, func() bool { return loads["none"].engine.Totals().Acked > before+100 })
+	b.Kill(t)
+	b.Restart(t)
+	for topic, l := range loads {
+		before := l.engine.Totals().Acked
+		until(t, topic+": acknowledged again", time.Minute, func() bool { return l.engine.Totals().Acked > before+100 })
+	}
+	var ending sync.WaitGroup
+	for topic, l := range loads {
+		ending.Go(func() {
+			total, faults := l.end(t), l.engine.Faults()
+			different, _ := l.witness(t, sarama.ReadCommitted)
+			t.Logf("%s: %d acknowledged, %d aborted, %d failed, %d consumed, %d in the topic, %+v", topic, total.Acked, total.Aborted, total.Failed, total.Consumed, different, faults)
+			if topic == "none" {
+				if faults.Lost < 100 || faults.Lost != total.Acked-uint64(different) { // none failed: nobody told the producer
+					t.Errorf("none: got %d lost, want those of %d acknowledged that are not among the %d in the topic", faults.Lost, total.Acked, different)
+				}
+				return
+			}
+			if faults.Lost+faults.Corrupted+faults.Uncommitted > 0 || uint64(different) < total.Acked {
+				t.Errorf("%s: got %d acknowledged, %d in the topic and %+v, want nothing lost", topic, total.Acked, different, faults)
+			}
+			if topic != "leader" && topic != "all" && faults.Duplicated > 0 {
+				t.Errorf("%s: got %+v, want nothing twice", topic, faults)
+			}
+		})
+	}
+	ending.Wait()
+}
