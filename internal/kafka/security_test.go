@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,7 +147,7 @@ func TestNothingThatIsPrintedHoldsThePassword(t *testing.T) {
 
 // Each way in, and what a client is told that may not come in.
 func TestWithARealBroker(t *testing.T) {
-	b := kafkatest.Start(t, kafkatest.Secure(t))
+	b := kafkatest.Start(t, kafkatest.Secure(t), kafkatest.Env(map[string]string{"KAFKA_CONNECTIONS_MAX_REAUTH_MS": "3000"}))
 	s := b.Secured
 	other := filepath.Join(t.TempDir(), "other")
 	stranger := kafkatest.NewCertificates(t) // the broker knows nothing of them
@@ -197,6 +198,25 @@ func TestWithARealBroker(t *testing.T) {
 		})
 	}
 	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256"} {
+		t.Run("a broker that asks once more is answered on the same connection by "+mechanism, func(t *testing.T) {
+			t.Parallel()
+			conf, err := kafka.Client{Security: kafka.Security{TLS: tls, SASL: user(mechanism, s.PasswordFile)}}.Config()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var asked atomic.Int64
+			exchange := conf.Net.SASL.SCRAMClientGeneratorFunc
+			conf.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { asked.Add(1); return exchange() }
+			for deadline := time.Now().Add(time.Minute); ; {
+				err := askedAgain(s.SASLTLSAddr, conf, &asked)
+				if err == nil {
+					return
+				}
+				if time.Now().After(deadline) { // a busy machine can be late with its answer, and Kafka then ends the connection
+					t.Fatal(err)
+				}
+			}
+		})
 		t.Run("a password of "+mechanism+" that changes is taken up by the next connection", func(t *testing.T) {
 			t.Parallel()
 			right, err := os.ReadFile(s.PasswordFile)
@@ -236,6 +256,23 @@ func TestWithARealBroker(t *testing.T) {
 			}
 		})
 	}
+}
+
+// askedAgain uses one connection until the broker has asked for the password twice.
+func askedAgain(addr string, conf *sarama.Config, asked *atomic.Int64) error {
+	asked.Store(0)
+	broker := sarama.NewBroker(addr)
+	if err := broker.Open(conf); err != nil {
+		return err
+	}
+	defer broker.Close() //nolint:errcheck // only the answers matter
+	for ; asked.Load() < 2; time.Sleep(50 * time.Millisecond) {
+		if _, err := broker.GetMetadata(&sarama.MetadataRequest{Version: 7}); err != nil {
+			return err
+		}
+	}
+	_, err := broker.GetMetadata(&sarama.MetadataRequest{Version: 7})
+	return err
 }
 
 func connect(t *testing.T, client kafka.Client) error {
