@@ -74,8 +74,8 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 			}
 		})
 	}
-	for _, count := range []int{1000, 1_000_000} {
-		for _, s := range []float64{0.5, 0.99, 1, 1.5, 3} {
+	for count, exponents := range map[int][]float64{1000: {0.5, 1, 1.5}, 1_000_000: {0.99, 3}} {
+		for _, s := range exponents {
 			c, expected := zipf(count, s)
 			check(fmt.Sprintf("zipf of %d keys with exponent %v", count, s), c, expected)
 		}

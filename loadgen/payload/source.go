@@ -1,6 +1,7 @@
 package payload
 
 import (
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 )
@@ -72,10 +73,7 @@ func (s *source) fill(value []byte, head int) {
 
 func (s *source) noise(b []byte) {
 	for len(b) >= 8 {
-		v := s.rand.Uint64()
-		for i := range 8 {
-			b[i] = byte(v >> (8 * i))
-		}
+		binary.LittleEndian.PutUint64(b, s.rand.Uint64())
 		b = b[8:]
 	}
 	for i := range b {
