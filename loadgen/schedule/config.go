@@ -23,18 +23,23 @@ const (
 	Closed   Shape = "closed"   // InFlight records under way: the next is intended when one of them has ended
 )
 
-// fields lists the fields that each shape uses; any other must be left out.
-var fields = []struct {
-	shape Shape
-	uses  []string
-}{
-	{Constant, []string{"rate"}},
-	{Ramp, []string{"rate", "to", "over"}},
-	{Steps, []string{"stages"}},
-	{Sine, []string{"rate", "amplitude", "period"}},
-	{Poisson, []string{"rate"}},
-	{Burst, []string{"rate", "size", "period"}},
-	{Closed, []string{"in_flight"}},
+// uses is which fields a shape uses, nil for what is no shape. Any other field must be left out.
+func (s Shape) uses() []string {
+	switch s {
+	case Constant, Poisson:
+		return []string{"rate"}
+	case Ramp:
+		return []string{"rate", "to", "over"}
+	case Steps:
+		return []string{"stages"}
+	case Sine:
+		return []string{"rate", "amplitude", "period"}
+	case Burst:
+		return []string{"rate", "size", "period"}
+	case Closed:
+		return []string{"in_flight"}
+	}
+	return nil
 }
 
 // MaxRate is the highest rate in records/s: one per nanosecond, which is as close as two intended times can be told apart.
@@ -60,26 +65,14 @@ type Stage struct {
 	Duration time.Duration `yaml:"duration,omitempty"` // above 0
 }
 
-// Shapes lists the names of the shapes.
-func Shapes() []Shape {
-	var names []Shape
-	for _, f := range fields {
-		names = append(names, f.shape)
-	}
-	return names
-}
-
 // Validate reports every problem at once, each as `field: problem (got value)`.
 func (c Config) Validate() error {
-	i := slices.IndexFunc(Shapes(), func(s Shape) bool { return s == c.Shape })
-	if i < 0 {
-		var names []string
-		for _, s := range Shapes() {
-			names = append(names, string(s))
-		}
-		return fmt.Errorf("shape: must be one of %s (got %q)", strings.Join(names, ", "), c.Shape)
+	uses := c.Shape.uses()
+	if uses == nil {
+		shapes := fmt.Sprint(Constant, ", ", Ramp, ", ", Steps, ", ", Sine, ", ", Poisson, ", ", Burst, ", ", Closed)
+		return fmt.Errorf("shape: must be one of %s (got %q)", shapes, c.Shape)
 	}
-	errs := c.unused(fields[i].uses)
+	errs := c.unused(uses)
 	add := func(err error) { errs = append(errs, err) }
 	switch c.Shape {
 	case Constant, Poisson:
