@@ -86,6 +86,23 @@ func TestNothingIsLostByPackingOrInJSON(t *testing.T) {
 	}
 }
 
+func TestADifferenceThatLeavesLessThanNothingCanBeRead(t *testing.T) {
+	const step = 100 * time.Millisecond
+	s := recorded(step)
+	s.Merge(recorded(2*step, 3*step))
+	s.Sub(recorded(step, 2*step, 3*step))
+	if s.Sum() >= 0 {
+		t.Fatalf("got a sum of %v, want floats that do not add up", s.Sum())
+	}
+	text, err := json.Marshal(s.Pack())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &hist.Packed{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPlusIsBothTogether(t *testing.T) {
 	a, b := recorded(0, time.Millisecond, 3*time.Second), recorded(time.Microsecond, 2*time.Second)
 	same(t, "plus", a.Pack().Plus(b.Pack()).Snapshot(), recorded(0, time.Millisecond, 3*time.Second, time.Microsecond, 2*time.Second))
@@ -195,7 +212,7 @@ func TestASnapshotTakenMeanwhileIsSound(t *testing.T) {
 	defer wg.Wait()
 	defer close(stop)
 	earlier := &hist.Snapshot{}
-	for range 300 {
+	for range 50 {
 		now := &hist.Snapshot{}
 		now.Add(&r)
 		since := &hist.Snapshot{}

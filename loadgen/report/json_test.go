@@ -23,7 +23,7 @@ func text(t *testing.T, r *report.Report) string {
 // full has something in every field.
 func full(t *testing.T) *report.Report {
 	t.Helper()
-	r, _ := made{}.make(t)
+	r, _ := made{seconds: 15}.make(t)
 	r.MaxRate = 5000
 	r.Faults = report.Faults{Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, Foreign: 5, Skewed: 6, Named: []string{"lost: lab/3, run a1, producer 0, sequence 17"}}
 	r.Errors = map[string]uint64{"timed out": 2}
@@ -121,9 +121,9 @@ func TestADamagedDocumentIsRefusedWithTheFieldsName(t *testing.T) {
 		"no generator":                 {"generators", []any{}, "generators: must tell of one process at least (got 0)"},
 		"a generator without a sender": {"generators//senders", 0, "generators[0].senders: must be at least 1 (got 0)"},
 		"a generator with no CPU":      {"generators//processors", 0, "generators[0].processors: must be above 0 (got 0)"},
-		"acked beside its histogram":   {"measured/acked", 7, "measured.acked: must be the count of measured.response, 10000 (got 7)"},
+		"acked beside its histogram":   {"measured/acked", 7, "measured.acked: must be the count of measured.response, 1000 (got 7)"},
 		"consumed beside its own":      {"warm_up/consumed", 7, "warm_up.consumed: must be the count of warm_up.end_to_end, 2000 (got 7)"},
-		"a histogram's count":          {"measured/response/count", 7, "measured.response: count: must be what zero and runs add up to, 10000 (got 7)"},
+		"a histogram's count":          {"measured/response/count", 7, "measured.response: count: must be what zero and runs add up to, 1000 (got 7)"},
 		"a histogram of another kind":  {"series/points/a/end_to_end/schema", 3, "series.points[1].end_to_end: schema: must be 6 (got 3)"},
 		"a step of three":              {"series/step_seconds", 3, "series.step_seconds: must be a power of two (got 3)"},
 		"a second before its time":     {"series/points/a/at", 1, "series.points[1].at: must be later than the one before (got 1)"},

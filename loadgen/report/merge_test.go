@@ -158,14 +158,15 @@ func TestOtherRunsAreRefused(t *testing.T) {
 		"another warm-up":           {func(r *report.Report) { r.Warmup = 1 }, "report 2: warmup_seconds: must be that of the first report, 10 (got 1)"},
 		"one that does not consume": {func(r *report.Report) { r.ProduceOnly = true }, "report 2: produce_only: must be"},
 		"a closed loop":             {func(r *report.Report) { r.Closed = true }, "report 2: closed_loop: must be"},
-		"another time":              {func(r *report.Report) { r.Start = r.Start.Add(time.Hour) }, "report 2: start: must be within the time of the first report, 2027-01-15T08:00:00Z to 2027-01-15T08:01:00Z"},
+		"another time":              {func(r *report.Report) { r.Start = r.Start.Add(time.Hour) }, "report 2: start: must be within the time of the first report, 2027-01-15T08:00:00Z to 2027-01-15T08:00:12Z"},
 		"the same report again":     {func(r *report.Report) { r.Generators[0].Run = "a" }, "report 2: generators.run: must differ from that of every other report, or a record would count twice (got a)"},
 		"two things":                {func(r *report.Report) { r.Topic, r.Partitions = "x", 7 }, "\nreport 2: partitions:"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			parts := copies(t)[:2]
-			c.change(parts[1])
-			_, err := report.Merge(parts...)
+			a, _ := made{seed: 1, run: "a", seconds: 12}.make(t)
+			b, _ := made{seed: 2, run: "b", seconds: 12}.make(t)
+			c.change(b)
+			_, err := report.Merge(a, b)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}

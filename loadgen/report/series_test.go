@@ -9,9 +9,8 @@ import (
 )
 
 func point(at int64, latency time.Duration) report.Point {
-	var r hist.Recorder
-	r.Record(latency)
-	return report.Point{At: at, Seconds: 1, Target: 5, Offered: 5, Sent: 4, Acked: 3, Failed: 1, Consumed: 2, InFlight: uint64(at % 7), Limited: 0.5, Response: pack(&r), EndToEnd: pack(&r)}
+	h := spread(1, latency, latency)
+	return report.Point{At: at, Seconds: 1, Target: 5, Offered: 5, Sent: 4, Acked: 3, Failed: 1, Consumed: 2, InFlight: uint64(at % 7), Limited: 0.5, Response: h, EndToEnd: h}
 }
 
 func bucket(p hist.Packed, index int) uint64 {
@@ -27,8 +26,13 @@ func TestASeriesIsBoundedAndLosesNothing(t *testing.T) {
 	var s report.Series
 	const n, from = 3*report.MaxPoints + 1, 1_800_000_001
 	var all hist.Snapshot
+	var some []report.Point
+	for i := range 50 {
+		some = append(some, point(0, time.Duration(i*i+1)*time.Microsecond))
+	}
 	for i := range int64(n) {
-		p := point(from+i, time.Duration(i+1)*time.Microsecond)
+		p := some[i%50]
+		p.At, p.InFlight = from+i, uint64((from+i)%7)
 		all.MergePacked(p.EndToEnd)
 		s.Add(p)
 		if len(s.Points) > report.MaxPoints {

@@ -36,10 +36,10 @@ func TestTheTableTellsEverything(t *testing.T) {
 	r.Measured.Aborted = 5
 	got := table(t, r)
 	for _, want := range []string{
-		"workload sample, topic lab, run mode, 50.0 s after 10 s of warm-up, 2 processes\nlimit: broker\n  the SLO is met up to 1,000 records per second",
+		"workload sample, topic lab, run mode, 5.0 s after 10 s of warm-up, 2 processes\nlimit: broker\n  the SLO is met up to 1,000 records per second",
 		"\ntrial  rate   acknowledged  P99       samples  verdict\n1      900.0  899.0         3.000 ms  7        breaches: P99 too high\nknown within 5 %\n",
-		"\nrecords       total  per second  MB/s\noffered       10000  200.0       \nacknowledged  10000  200.0       0.20\n",
-		"\naborted       5      0.1",
+		"\nrecords       total  per second  MB/s\noffered       1000   200.0       \nacknowledged  1000   200.0       0.20\n",
+		"\naborted       5      1.0",
 		"\nlost          1 ", "\nduplicated    2 ", "\nreordered     3 ", "\ncorrupted     4 ",
 		"\nlatency       P50       P90       P99       P99.9      max\nresponse      ",
 		"\nschedule lag  ", "\nend to end    ",
@@ -87,7 +87,7 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 			t.Errorf("%s: %q", name, found)
 		}
 	}
-	if !strings.Contains(got, `content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"`) {
+	if !strings.Contains(got, `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"`) {
 		t.Error("the browser is not told to forbid requests")
 	}
 	// The library names its origin in a comment, as its licence asks.

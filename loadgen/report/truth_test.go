@@ -59,7 +59,7 @@ func shapes() map[string]func(r *rand.Rand, i, n int) float64 {
 
 // sizes of the four processes' samples. Neither the first nor their sum makes q*n whole for any of the quantiles: which sample is the exact
 // quantile is then not a matter of definition.
-func sizes() []int { return []int{50021, 50022, 50023, 50025} }
+func sizes() []int { return []int{20021, 20022, 20023, 20025} }
 
 func quantiles() []float64 { return []float64{0.5, 0.99, 0.999} }
 
