@@ -118,7 +118,8 @@ func (p *proxy) cut() int {
 	return len(p.conns)
 }
 
-// The broker gets what a producer sent, the producer does not get the answer, and then the connection is reset: again and again.
+// The broker gets what a producer sent, the producer does not get the answer, and then the connection is reset: again and again. There are
+// more partitions than requests under way, so that records wait for the connection when it breaks.
 func TestConnectionsBreakWhileTheBrokerHasWhatWasSent(t *testing.T) {
 	p := newProxy(t)
 	b := kafkatest.Start(t, kafkatest.Env(map[string]string{"KAFKA_ADVERTISED_LISTENERS": "INTERNAL://" + p.listener.Addr().String()}))
@@ -127,7 +128,7 @@ func TestConnectionsBreakWhileTheBrokerHasWhatWasSent(t *testing.T) {
 	p.mu.Unlock()
 	for run, producer := range []string{"acks: leader", "acks: all", "acks: all, idempotent: true"} {
 		t.Run(producer, func(t *testing.T) {
-			w := mustWorkload(t, fmt.Sprintf("name: w\npayload: {bytes: 200}\nwarmup: 0s\ntopic: {partitions: 4}\nproducer: {clients: 2, in_flight: 5000, %s}\n", producer))
+			w := mustWorkload(t, fmt.Sprintf("name: w\npayload: {bytes: 200}\nwarmup: 0s\ntopic: {partitions: 12}\nproducer: {clients: 2, in_flight: 5000, %s}\n", producer))
 			cuts := 0
 			e := against(t, b, w, 3000, uint64(100+run), nil, func(e *drive.Engine) {
 				until(t, "1000 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 1000 })

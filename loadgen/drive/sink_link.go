@@ -8,8 +8,9 @@ import (
 	"github.com/IBM/sarama"
 )
 
-// maxRequest bounds the bytes of a request, before compression. More would not be faster, and the broker holds a request in memory whole.
-const maxRequest = 4 << 20
+// maxRequest bounds the bytes of a request, before compression, as the default of Kafka's own client does. More is not faster, and the broker
+// holds a request in memory whole.
+const maxRequest = 1 << 20
 
 // produceVersion is the newest version of the request that sarama knows. Each connection takes a lower one if its broker has to.
 const produceVersion = 10

@@ -247,9 +247,9 @@ func TestBatchesAreWhatTheWorkloadSays(t *testing.T) {
 		"enough records do not wait":                 {"linger: 10s, batch: 5", 5, 5, 1},
 		"records of all partitions count":            {"linger: 10s, batch: 5, sticky: 1", 5, 5, 1},
 		"a request holds no more than the limit":     {"linger: 10s, batch: 3, max_batch: 3", 6, 6, 2},
-		"each record alone":                          {"max_batch: 1", 5, 5, 5},
-		"the time has passed":                        {"linger: 1ms", 5, 5, 0},
-		"the time has passed though batches are not": {"linger: 1ms, batch: 100", 5, 5, 0},
+		"each record alone, whatever its partition":  {"max_batch: 1, sticky: 1", 5, 5, 5},
+		"the time has passed":                        {"linger: 100ms", 5, 5, 0},
+		"the time has passed though batches are not": {"linger: 100ms, batch: 100", 5, 5, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := mock(t, 1)
@@ -270,7 +270,15 @@ func TestBatchesAreWhatTheWorkloadSays(t *testing.T) {
 				t.Error(err)
 			}
 			if len(a.all) != c.records {
-				t.Errorf("got %d done after Close, want %d: it waits for nothing but the broker", len(a.all), c.records)
+				t.Errorf("got %d done after Close, want %d", len(a.all), c.records)
+			}
+			for _, got := range a.all {
+				if got.err != nil || got.at >= 10*time.Second {
+					t.Errorf("got %v after %v: nothing waits out its linger when its batch is full or the client is closed", got.err, got.at)
+				}
+			}
+			if first := a.all[0]; strings.Contains(c.producer, "100ms") && first.at-first.r.Sent < 100*time.Millisecond {
+				t.Errorf("got the first record after %v: it did not wait for others", first.at-first.r.Sent)
 			}
 		})
 	}
