@@ -32,6 +32,7 @@ type batcher struct {
 	links  map[string]*link // by address
 	stray  []*partition     // with something to send and nowhere to send it
 	id     *producerID      // for partitions that have none
+	limit  int              // bytes of a batch
 	spare  []*batch
 	origin time.Time // of the clock by which records say when they were sent
 	left   int       // records not done
@@ -59,7 +60,7 @@ func (k Kafka) Open(n int, done func([]*Record, error)) (Sink, error) {
 		return nil, fmt.Errorf("connect producer: %w", err)
 	}
 	b := &batcher{
-		Kafka: k, n: n, conf: c, client: client, idempotent: k.Workload.Producer.Idempotent, done: done,
+		Kafka: k, n: n, conf: c, client: client, idempotent: k.Workload.Producer.Idempotent, done: done, limit: c.Producer.MaxMessageBytes,
 		links: make(map[string]*link), lost: make(chan struct{}, 1), drained: make(chan struct{}),
 	}
 	b.ctx, b.end = context.WithCancel(context.Background())
@@ -122,19 +123,42 @@ func (b *batcher) add(p *partition, r *Record) {
 		p.leader.waits(1)
 	}
 	size, most := r.size(), b.conf.Producer.Flush.MaxMessages
-	if x := p.last; x != nil && x.bytes+size <= b.conf.Producer.MaxMessageBytes && (most == 0 || len(x.records) < most) {
+	if x := p.last; x != nil && x.bytes+size <= b.limit && (most == 0 || len(x.records) < most) {
 		x.records = append(x.records, r)
 		x.bytes += size
 		return
 	}
-	var x *batch
-	if n := len(b.spare); n > 0 {
-		x, b.spare = b.spare[n-1], b.spare[:n-1]
-	} else {
-		x = &batch{}
-	}
+	x := b.fresh()
 	x.p, x.records, x.bytes = p, append(x.records, r), batchOverhead+size
 	p.push(x)
+}
+
+func (b *batcher) fresh() *batch {
+	n := len(b.spare)
+	if n == 0 {
+		return &batch{}
+	}
+	x := b.spare[n-1]
+	b.spare = b.spare[:n-1]
+	return x
+}
+
+// split has the batch under way, which the broker found too large, sent again in smaller ones, before anything else. The broker has taken
+// none of it, so its sequence numbers are free.
+func (b *batcher) split(p *partition) {
+	large, first, last := p.flight, p.first, p.last
+	p.flight, p.first, p.last = nil, nil, nil
+	if large.id != nil {
+		p.sequence = large.sequence
+	}
+	for _, r := range large.records {
+		b.add(p, r)
+	}
+	if first != nil {
+		p.last.next, p.last = first, last
+	}
+	large.reset()
+	b.spare = append(b.spare, large)
 }
 
 // offer lists a partition that has something to send: with the connection to its leader, or as a stray without.

@@ -120,7 +120,7 @@ func (p *proxy) cut() int {
 
 // The broker gets what a producer sent, the producer does not get the answer, and then the connection is reset: again and again. There are
 // more partitions than requests under way, so that records wait for the connection when it breaks.
-func TestConnectionsBreakWhileTheBrokerHasWhatWasSent(t *testing.T) {
+func TestFaultsOnTheWayToARealBroker(t *testing.T) {
 	p := newProxy(t)
 	b := kafkatest.Start(t, kafkatest.Env(map[string]string{"KAFKA_ADVERTISED_LISTENERS": "INTERNAL://" + p.listener.Addr().String()}))
 	p.mu.Lock()
@@ -154,4 +154,14 @@ func TestConnectionsBreakWhileTheBrokerHasWhatWasSent(t *testing.T) {
 			}
 		})
 	}
+	t.Run("batches are larger than the topic takes", func(t *testing.T) {
+		w := mustWorkload(t, "name: w\npayload: {bytes: 2000}\nwarmup: 0s\ntopic: {partitions: 12, config: {max.message.bytes: '6000'}}\nproducer: {clients: 1, acks: all, idempotent: true, linger: 50ms}\n")
+		e := against(t, b, w, 2000, 103, nil, func(e *drive.Engine) {
+			until(t, "2000 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 2000 })
+		})
+		total, faults := e.Totals(), e.Faults()
+		if total.Failed > 0 || total.Offered != total.Acked || faults.Lost+faults.Duplicated+faults.Reordered > 0 || total.Retried == 0 {
+			t.Errorf("got %d offered, %d acknowledged, %d failed, %d retried, %+v: want them sent again in smaller batches", total.Offered, total.Acked, total.Failed, total.Retried, faults)
+		}
+	})
 }

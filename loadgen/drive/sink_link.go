@@ -2,6 +2,7 @@ package drive
 
 import (
 	"errors"
+	"log/slog"
 	"math"
 	"time"
 
@@ -26,6 +27,7 @@ type link struct {
 	due     time.Duration // when the first of them has lingered long enough
 	open    int           // requests without an answer
 	idle    bool          // waits to be woken
+	worked  bool          // it has brought an answer
 	broken  bool
 }
 
@@ -152,18 +154,22 @@ func (l *link) answered(batches []*batch, res *sarama.ProduceResponse, err error
 	var ended []*batch
 	b.mu.Lock()
 	l.open--
+	l.worked = l.worked || err == nil
 	for _, x := range batches {
 		p := x.p
 		p.sending = false
 		cause := b.verdict(x, res, err)
 		switch {
-		case again(cause):
+		case cause == nil:
+			ended = append(ended, p.drop(nil))
+		case passes(cause):
 			p.leader, p.cause = nil, cause
+		case errors.Is(cause, sarama.ErrMessageSizeTooLarge) && len(x.records) > 1:
+			b.limit = x.bytes / 2
+			b.split(p)
 		default:
 			ended = append(ended, p.drop(cause))
-			if cause != nil {
-				b.id = nil
-			}
+			b.id = nil
 		}
 		b.offer(p)
 	}
@@ -177,10 +183,21 @@ func (l *link) answered(batches []*batch, res *sarama.ProduceResponse, err error
 	b.finish(ended)
 }
 
+// trouble is an error of the connection. Whatever a broker says when a client connects may be different once it has started.
+type trouble struct{ error }
+
+func (t trouble) Unwrap() error { return t.error }
+
 // verdict is what became of a batch: nil when the broker has it.
 func (b *batcher) verdict(x *batch, res *sarama.ProduceResponse, err error) error {
-	if err != nil || res == nil {
+	var unencodable sarama.PacketEncodingError
+	switch {
+	case errors.As(err, &unencodable), errors.Is(err, sarama.ErrUnsupportedVersion):
 		return err
+	case err != nil:
+		return trouble{err}
+	case res == nil: // none was asked for
+		return nil
 	}
 	block := res.GetBlock(b.Topic, x.p.number)
 	switch {
@@ -193,23 +210,17 @@ func (b *batcher) verdict(x *batch, res *sarama.ProduceResponse, err error) erro
 	}
 }
 
-// again says whether what failed so can succeed later: what a broker says of a passing state, and every trouble with the connection.
-func again(err error) bool {
-	var said sarama.KError
-	var unencodable sarama.PacketEncodingError
-	switch {
-	case err == nil, errors.As(err, &unencodable), errors.Is(err, sarama.ErrUnsupportedVersion), errors.Is(err, sarama.ErrIncompleteResponse):
-		return false
-	case errors.As(err, &said):
-		switch said {
-		case sarama.ErrInvalidMessage, sarama.ErrUnknownTopicOrPartition, sarama.ErrLeaderNotAvailable, sarama.ErrNotLeaderForPartition, sarama.ErrRequestTimedOut,
-			sarama.ErrNetworkException, sarama.ErrNotEnoughReplicas, sarama.ErrNotEnoughReplicasAfterAppend, sarama.ErrKafkaStorageError:
-			return true
-		}
-		return false
-	default:
+// passes says whether what failed so can succeed later.
+func passes(err error) bool {
+	if _, is := err.(trouble); is {
 		return true
 	}
+	switch err {
+	case sarama.ErrInvalidMessage, sarama.ErrUnknownTopicOrPartition, sarama.ErrLeaderNotAvailable, sarama.ErrNotLeaderForPartition, sarama.ErrRequestTimedOut,
+		sarama.ErrNetworkException, sarama.ErrNotEnoughReplicas, sarama.ErrNotEnoughReplicasAfterAppend, sarama.ErrKafkaStorageError:
+		return true
+	}
+	return false
 }
 
 // cut gives a connection up. What it would have sent needs another one.
@@ -218,7 +229,11 @@ func (b *batcher) cut(l *link, err error) {
 		return
 	}
 	l.broken = true
-	b.Logger.Warn("producer's connection broke", "client", b.n, "broker", l.broker.Addr(), "err", err)
+	level := slog.LevelDebug // a broker that is away is tried again and again
+	if l.worked {
+		level = slog.LevelWarn
+	}
+	b.Logger.Log(b.ctx, level, "producer's connection broke", "client", b.n, "broker", l.broker.Addr(), "err", err)
 	delete(b.links, l.broker.Addr())
 	for _, p := range l.ready {
 		p.leader, p.listed = nil, false

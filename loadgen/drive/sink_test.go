@@ -128,7 +128,7 @@ func TestWhatTheBrokerSaysDecides(t *testing.T) {
 		"its replicas were too slow":             {[]sarama.KError{sarama.ErrRequestTimedOut, sarama.ErrNoError}, nil},
 		"its disk failed and another took over":  {[]sarama.KError{sarama.ErrKafkaStorageError, sarama.ErrNoError}, nil},
 		"it does not know the topic yet":         {[]sarama.KError{sarama.ErrUnknownTopicOrPartition, sarama.ErrNoError}, nil},
-		"the record is too large":                {[]sarama.KError{sarama.ErrMessageSizeTooLarge}, sarama.ErrMessageSizeTooLarge},
+		"one record alone is too large":          {[]sarama.KError{sarama.ErrMessageSizeTooLarge}, sarama.ErrMessageSizeTooLarge},
 		"we may not write":                       {[]sarama.KError{sarama.ErrTopicAuthorizationFailed}, sarama.ErrTopicAuthorizationFailed},
 		"a retry finds that the record is wrong": {[]sarama.KError{sarama.ErrRequestTimedOut, sarama.ErrInvalidTimestamp}, sarama.ErrInvalidTimestamp},
 	} {
@@ -281,6 +281,30 @@ func TestBatchesAreWhatTheWorkloadSays(t *testing.T) {
 				t.Errorf("got the first record after %v: it did not wait for others", first.at-first.r.Sent)
 			}
 		})
+	}
+}
+
+// A topic can allow less than a batch would hold. Each record is small enough, so none may fail.
+func TestABatchThatIsTooLargeIsSentInParts(t *testing.T) {
+	b := mock(t, 1)
+	answering(t, b, led(t, b), sarama.NewMockSequence(says(t, sarama.ErrMessageSizeTooLarge), says(t, sarama.ErrMessageSizeTooLarge), says(t, sarama.ErrNoError)))
+	s, a := client(t, "acks: all, idempotent: true, linger: 10s, batch: 100", b.Addr())
+	a.send(t, s, 0, 100)
+	until(t, "all records", time.Minute, func() bool { return a.count() == 100 })
+	a.send(t, s, 0, 10)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	for i, got := range a.all {
+		if got.err != nil || i > 0 && got.r.Sent < a.all[i-1].r.Sent {
+			t.Errorf("record %d: got %v, sent at %v after %v", i, got.err, got.r.Sent, a.all[max(0, i-1)].r.Sent)
+		}
+	}
+	if got := requests[*sarama.ProduceRequest](b); len(a.all) != 110 || got < 6 {
+		t.Errorf("got %d records done in %d requests, want 110 in at least 2 that are refused, 3 parts and another", len(a.all), got)
+	}
+	if got := requests[*sarama.InitProducerIDRequest](b); got != 1 {
+		t.Errorf("got %d producer ids, want 1: the numbers of what was refused are free", got)
 	}
 }
 
