@@ -184,5 +184,8 @@ func (s *session) engine(ctx, consuming context.Context, c drive.Config, step fu
 		return nil, errors.Join(err, rerr)
 	}
 	r.Program, r.Mode, r.Settings, r.Warnings = "loadgen "+version.Version, s.mode, s.settings, s.workload.Warnings()
+	if s.mode == report.ModeSLO {
+		r.MaxRate = s.workload.SLO.Max
+	}
 	return r, err
 }
