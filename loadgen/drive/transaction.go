@@ -2,10 +2,10 @@ package drive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -25,10 +25,12 @@ const (
 // transactor is a producing client that sends its records in transactions and aborts some of them on purpose.
 //
 // It promises: a record is acknowledged when its transaction has been committed; the records of one transaction end together, committed,
-// aborted on purpose (ErrAborted) or failed with the error that broke it; after an error that makes a producer useless it goes on with a
-// new one. When a commit was asked for and no answer came, its records have failed although they may be there: nobody can know.
+// aborted on purpose (ErrAborted) or failed with the error that broke it. When a commit was asked for and no answer came, its records have
+// failed although they may be there: nobody can know.
 //
-// One goroutine does everything but the call that ends a transaction, for which it keeps sarama's channels empty.
+// A transaction that breaks takes its producer with it, whatever the error. Sarama could abort after those that are not fatal, but it sends
+// the other batches again and again meanwhile, and its goroutines race over which error was the last; after a fatal one it does so until a
+// record may take no longer. The next producer takes over the name, and by that the broker ends what was left open.
 type transactor struct {
 	connect func() (sarama.Client, error)
 	done    func([]*Record, error)
@@ -38,6 +40,7 @@ type transactor struct {
 	in      chan *Record
 	closing chan struct{}
 	ended   chan struct{}
+	hurry   *atomic.Bool // sarama waits no longer before it tries again: it has been cut off
 
 	client   sarama.Client
 	producer sarama.AsyncProducer // nil: the next transaction needs a new one
@@ -50,7 +53,8 @@ type transactor struct {
 
 // openTransactions connects a producing client that sends in transactions.
 func (k Kafka) openTransactions(n int, done func([]*Record, error)) (Sink, error) {
-	c, err := k.transactionConfig(n)
+	hurry := new(atomic.Bool)
+	c, err := k.transactionConfig(n, hurry)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +66,7 @@ func (k Kafka) openTransactions(n int, done func([]*Record, error)) (Sink, error
 		most:   min(p.Transactions.Records, slots(p.InFlight, p.Clients, k.Workload.Payload)),
 		doomed: func() bool { return dice.Float64() < p.Transactions.AbortRate },
 		in:     make(chan *Record), closing: make(chan struct{}), ended: make(chan struct{}),
-		look: time.NewTicker(20 * time.Millisecond),
+		hurry: hurry, look: time.NewTicker(20 * time.Millisecond),
 	}
 	if err := t.open(); err != nil {
 		return nil, err
@@ -71,7 +75,7 @@ func (k Kafka) openTransactions(n int, done func([]*Record, error)) (Sink, error
 	return t, nil
 }
 
-func (k Kafka) transactionConfig(n int) (*sarama.Config, error) {
+func (k Kafka) transactionConfig(n int, hurry *atomic.Bool) (*sarama.Config, error) {
 	c, err := k.ProducerConfig(n)
 	if err != nil {
 		return nil, err
@@ -85,7 +89,14 @@ func (k Kafka) transactionConfig(n int) (*sarama.Config, error) {
 	// Readers of committed records wait so long for the transaction of a generator that was killed.
 	t.Timeout = min(longestTransaction+2*giveUp, longestTimeout)
 	t.Retry.Max = int(giveUp/retryBackoff) + 1
-	t.Retry.BackoffFunc = func(retries, _ int) time.Duration { return min(firstBackoff<<min(retries, 10), retryBackoff) }
+	wait := func(d time.Duration) time.Duration {
+		if hurry.Load() {
+			return 0
+		}
+		return d
+	}
+	t.Retry.BackoffFunc = func(retries, _ int) time.Duration { return wait(min(firstBackoff<<min(retries, 10), retryBackoff)) }
+	c.Producer.Retry.BackoffFunc = func(int, int) time.Duration { return wait(retryBackoff) }
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configure producer: %w", err)
 	}
@@ -133,22 +144,39 @@ func (t *transactor) transact(first *Record) {
 	doomed := t.doomed()
 	t.fill()
 	t.flush()
-	if t.waiting != nil { // the transaction broke before this one's turn
-		t.records, t.waiting = append(t.records, t.waiting), nil
+	var err error
+	if t.cause == nil {
+		err = t.end(!doomed)
 	}
-	err := t.end(!doomed && t.cause == nil)
 	switch {
 	case t.cause != nil:
 		err = fmt.Errorf("transaction broke: %w", t.cause)
 	case doomed:
-		err = ErrAborted // the next transaction's start ends this one if the abort did not reach the broker
+		err = ErrAborted // if the abort did not reach the broker, the next producer ends the transaction
 	case err != nil:
 		err = fmt.Errorf("commit transaction: %w", err)
 	}
+	status := t.producer.TxnStatus()
+	broken := status&sarama.ProducerTxnFlagReady == 0
+	if broken {
+		t.discard() // before the records are used again
+	}
 	t.done(t.records, err)
+	if broken {
+		t.replace(status, err)
+	}
 }
 
-// begin makes sure of a producer. A new one takes over its predecessor's name, by which the broker ends what that one has left open.
+// replace makes the next producer now and not when it is needed: until there is one the broker keeps the transaction open, and readers of
+// committed records see nothing that comes after it, from no producer.
+func (t *transactor) replace(status sarama.ProducerTxnStatusFlag, cause error) {
+	t.log.Warn("transactional producer cannot go on, taking a new one", "status", status, "err", cause)
+	if err := t.open(); err != nil {
+		t.log.Warn("no transactional producer yet", "err", err)
+	}
+}
+
+// begin makes sure of a producer.
 func (t *transactor) begin() error {
 	if t.producer == nil {
 		if err := t.open(); err != nil {
@@ -169,10 +197,12 @@ func (t *transactor) begin() error {
 }
 
 func (t *transactor) open() (err error) {
+	t.hurry.Store(false)
 	if t.client, err = t.connect(); err != nil {
 		return fmt.Errorf("connect producer: %w", err)
 	}
 	if t.producer, err = sarama.NewAsyncProducerFromClient(t.client); err != nil {
+		t.producer = nil
 		_ = t.client.Close() // what is wrong with the producer is wrong with it
 		return fmt.Errorf("make transactional producer: %w", err)
 	}
@@ -203,7 +233,7 @@ func (t *transactor) fill() {
 		case <-t.producer.Successes():
 			t.answered++
 		case e := <-t.producer.Errors():
-			t.broke(e.Err)
+			t.refused(e)
 		case <-t.look.C:
 			t.inspect()
 		case <-late.C:
@@ -214,76 +244,66 @@ func (t *transactor) fill() {
 	}
 }
 
-// flush waits until the broker has taken each record or refused one. While sarama commits it cannot be told to abort, and as long as a
-// transaction is broken and not being aborted it sends the other batches again and again, for as long as a record may take.
+// flush waits until each record has its answer. A transaction is ended only then: sarama waits for the answers too, but deaf to what goes
+// wrong meanwhile.
 func (t *transactor) flush() {
-	for t.cause == nil && t.answered < len(t.records) {
+	if t.waiting != nil { // the transaction broke before this one's turn
+		t.records, t.waiting = append(t.records, t.waiting), nil
+		t.answered++
+	}
+	for t.answered < len(t.records) {
 		select {
 		case <-t.producer.Successes():
 			t.answered++
 		case e := <-t.producer.Errors():
-			t.broke(e.Err)
+			t.refused(e)
 		case <-t.look.C:
 			t.inspect()
 		}
 	}
 }
 
-// broke keeps the first error: those that follow are its consequences.
-func (t *transactor) broke(err error) {
-	if t.cause == nil {
-		t.cause = err
+// refused counts the answer, unless the message is one of sarama's own.
+func (t *transactor) refused(e *sarama.ProducerError) {
+	if _, ours := e.Msg.Metadata.(*Record); ours {
+		t.answered++
+	}
+	t.broke(e.Err)
+}
+
+// inspect notices an error that no record has brought, such as that of adding a partition to the transaction.
+func (t *transactor) inspect() {
+	if status := t.producer.TxnStatus(); status&sarama.ProducerTxnFlagInError != 0 {
+		t.broke(fmt.Errorf("the broker refused something other than a record: %v", status))
 	}
 }
 
-// inspect notices an error that no record has brought, such as that of adding a partition to the transaction. After a fatal one sarama goes
-// on trying to send; it ends at once when its client is closed.
-func (t *transactor) inspect() {
-	status := t.producer.TxnStatus()
-	if status&sarama.ProducerTxnFlagInError == 0 {
+// broke keeps the first error, those that follow are its consequences, and cuts sarama off, so that it ends what it is doing.
+func (t *transactor) broke(err error) {
+	if t.cause != nil {
 		return
 	}
-	t.broke(fmt.Errorf("%w: %v", errBroken, status))
-	if status&sarama.ProducerTxnFlagFatalError != 0 && !t.client.Closed() {
-		_ = t.client.Close() // it has been closed before, at worst
-	}
+	t.cause = err
+	t.hurry.Store(true)
+	_ = t.client.Close() // it was open
 }
 
-// errBroken stands for the error that sarama keeps to itself.
-var errBroken = errors.New("the broker refused the transaction")
-
-// end commits or aborts, and returns when the producer holds no record of the transaction any more.
+// end commits or aborts.
 func (t *transactor) end(commit bool) error {
 	result := make(chan error, 1)
-	go func() { result <- finish(t.producer, commit) }()
+	finish := t.producer.AbortTxn
+	if commit {
+		finish = t.producer.CommitTxn
+	}
+	go func() { result <- finish() }()
 	for {
 		select {
-		case <-t.producer.Successes():
-		case e := <-t.producer.Errors():
-			t.broke(e.Err)
-		case <-t.look.C:
-			t.inspect()
+		case e := <-t.producer.Errors(): // sarama's own messages: ours have their answers
+			t.log.Warn("transactional producer", "err", e.Err)
 		case err := <-result:
-			if t.producer.TxnStatus()&sarama.ProducerTxnFlagReady == 0 {
-				t.log.Warn("producer cannot go on, taking a new one", "status", t.producer.TxnStatus(), "err", errors.Join(t.cause, err))
-				t.discard()
-			}
 			return err
 		}
 	}
-}
-
-// finish follows what sarama says about each state: a transaction in an abortable error must be aborted, after any other error the producer
-// has retried for as long as it may.
-func finish(p sarama.AsyncProducer, commit bool) error {
-	if commit {
-		err := p.CommitTxn()
-		if err == nil || p.TxnStatus()&sarama.ProducerTxnFlagAbortableError == 0 {
-			return err
-		}
-		return errors.Join(err, p.AbortTxn())
-	}
-	return p.AbortTxn()
 }
 
 // discard closes the producer.
