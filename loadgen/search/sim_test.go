@@ -135,14 +135,15 @@ func drifting(r *rand.Rand, mean, sigma float64) func() float64 {
 // kind is a kind of server, and how records come to it.
 type kind struct {
 	name    string
+	knee    float64 // records/s, the highest rate whose P99 over a long run meets slo
 	slo     time.Duration
 	poisson bool
 	start   func(r *rand.Rand, done func(arrived, finished float64)) func(at float64)
 }
 
 // plain makes a kind of a server that answers for each record at once.
-func plain(name string, slo time.Duration, poisson bool, make func(r *rand.Rand) server) kind {
-	return kind{name, slo, poisson, func(r *rand.Rand, done func(arrived, finished float64)) func(float64) {
+func plain(name string, knee float64, slo time.Duration, poisson bool, make func(r *rand.Rand) server) kind {
+	return kind{name, knee, slo, poisson, func(r *rand.Rand, done func(arrived, finished float64)) func(float64) {
 		s := make(r)
 		return func(at float64) { done(at, s.serve(at)) }
 	}}
@@ -229,8 +230,8 @@ func trial(k kind, c search.Config, r *rand.Rand) search.Measure {
 }
 
 // batches makes a kind of a batcher.
-func batches(name string, slo time.Duration, b batcher) kind {
-	return kind{name, slo, false, func(r *rand.Rand, done func(arrived, finished float64)) func(float64) {
+func batches(name string, knee float64, slo time.Duration, b batcher) kind {
+	return kind{name, knee, slo, false, func(r *rand.Rand, done func(arrived, finished float64)) func(float64) {
 		var line []float64
 		s := b
 		s.rand = r
@@ -253,20 +254,20 @@ func kinds() []kind {
 		return func() float64 { return mean * r.ExpFloat64() }
 	}
 	return []kind{
-		plain("M/M/1", 100*ms, true, func(r *rand.Rand) server { return newQueue(1, exponential(r, 1.0/1000)) }),
-		plain("M/D/1", 50*ms, true, func(*rand.Rand) server { return newQueue(1, func() float64 { return 1.0 / 2000 }) }),
-		plain("M/M/8", 200*ms, true, func(r *rand.Rand) server { return newQueue(8, exponential(r, 0.02)) }),
-		plain("D/M/1, slow", 200*ms, false, func(r *rand.Rand) server { return newQueue(1, exponential(r, 1.0/300)) }),
-		plain("garbage collection", 80*ms, false, func(r *rand.Rand) server {
+		plain("M/M/1", 951.0, 100*ms, true, func(r *rand.Rand) server { return newQueue(1, exponential(r, 1.0/1000)) }),
+		plain("M/D/1", 1951.6, 50*ms, true, func(*rand.Rand) server { return newQueue(1, func() float64 { return 1.0 / 2000 }) }),
+		plain("M/M/8", 374.2, 200*ms, true, func(r *rand.Rand) server { return newQueue(8, exponential(r, 0.02)) }),
+		plain("D/M/1, slow", 287.0, 200*ms, false, func(r *rand.Rand) server { return newQueue(1, exponential(r, 1.0/300)) }),
+		plain("garbage collection", 1220.9, 80*ms, false, func(r *rand.Rand) server {
 			q := newQueue(4, exponential(r, 4.0/1500))
 			q.pause = &pauses{rand: r, every: 0.4, last: 0.03}
 			return q
 		}),
-		plain("lognormal work", 150*ms, true, func(r *rand.Rand) server {
+		plain("lognormal work", 956.2, 150*ms, true, func(r *rand.Rand) server {
 			return newQueue(2, func() float64 { return 2.0 / 1000 * math.Exp(r.NormFloat64()-0.5) })
 		}),
-		plain("a speed that wanders", 200*ms, false, func(r *rand.Rand) server { return newQueue(1, drifting(r, 1.0/1000, 0.05)) }),
-		batches("batches", 100*ms, batcher{linger: 0.04, each: 0.008, per: 1.0 / 4000, most: 64}),
-		plain("a hard quota", 100*ms, false, func(*rand.Rand) server { return &quota{rate: 1200, burst: 50} }),
+		plain("a speed that wanders", 958.8, 200*ms, false, func(r *rand.Rand) server { return newQueue(1, drifting(r, 1.0/1000, 0.05)) }),
+		batches("batches", 2588.1, 100*ms, batcher{linger: 0.04, each: 0.008, per: 1.0 / 4000, most: 64}),
+		plain("a hard quota", 1200.4, 100*ms, false, func(*rand.Rand) server { return &quota{rate: 1200, burst: 50} }),
 	}
 }

@@ -1,8 +1,9 @@
 // Package slo holds the rate at the highest value at which the 99th percentile of end-to-end latency meets a target.
 //
 // It promises: a fast climb from a low start; a cut within a second once records pile up, before they show in the percentile (a record that
-// is stuck is in no histogram yet); a rate held within a few per cent afterwards; renewed, slow probing, so that a gain in capacity is found
-// within half a minute; and a short stall or an outage that is not mistaken for a loss of capacity. It aims below the SLO, because a
+// is stuck is in no histogram yet); a rate held within a few per cent afterwards; renewed probing, slow near the last limit and fast beyond
+// it, so that a gain in capacity is filled within a quarter of a minute; and a short stall or an outage that is not mistaken for a loss of
+// capacity. It aims below the SLO, because a
 // percentile over a longer window also contains the moments in which the limit was found.
 //
 // It is a pure function of what it is told: no clock, no goroutines. It leaves out measuring.
@@ -71,14 +72,35 @@ const (
 	stalled     = 1500 * time.Millisecond // nothing consumed for so long, with records due, is an outage
 	persist     = 750 * time.Millisecond  // a backlog older than this is overload; a shorter one is a pause (garbage collection, a slow fsync)
 	ceilingLife = 20 * time.Second        // how long a limit that was found is believed
-	easyFor     = 5 * time.Second         // and how long when nothing confirms it
+	easyFor     = 4 * time.Second         // and how long when latency is far below the target
+	drainFor    = 10 * time.Second        // at most
 
-	doubling   = 0.7  // of ln(rate) per second while climbing: doubles each second
-	probe      = 0.01 // of ln(rate) per second while holding
-	probeMax   = 0.3  // after long success
-	hasten     = 0.35 // of ln(probing speed) per second while far below the target
-	creep      = 0.004
-	maxDescent = 0.08
+	// Speeds are of ln(rate) per second.
+	doubling = 0.7   // while climbing: doubles each second
+	creep    = 0.001 // while a limit is believed
+	probe    = 0.02  // at most, up to a little beyond the last limit
+	probeMax = 0.4   // at most, where no limit was ever seen
+	beyond   = 1.03  // times the last limit: well past it
+	quicken  = 0.15  // of ln(speed) per second once the limit is no longer believed
+	hasten   = 1.0   // the same where latency is far below the target
+	far      = 0.35  // part of the target: so far below
+
+	// Pressure is the queue above what is always there, as a part of the room there is for it under the target.
+	calm     = 0.5  // more holds the rate back
+	hush     = 0.3  // by this part for each further 1
+	leak     = 0.08 // of ln(rate) per second for each further 1, for good
+	piled    = 0.6  // more ends a climb
+	overload = 1.25 // more is not chance
+	drained  = 0.3
+	restSeen = 0.5  // seconds in which a shorter queue counts as what is always there
+	restFor  = 50.0 // seconds in which a queue that does not go counts as always there
+
+	settle = 0.04 // part of the rate taken back below what was overload
+	cut    = 0.02 // part of the rate taken back when the percentile is just above the target
+	cutBy  = 0.04 // and in proportion to how far above
+	cutMax = 0.08 // at most at once
+	// A percentile of few records varies by chance: with n of them beyond it, by this part over the root of n.
+	chance = 0.35
 )
 
 // Controller finds and holds the rate.
@@ -102,6 +124,8 @@ type Controller struct {
 	history  []point       // of the last servedOver
 	strikes  int           // limits met while climbing
 	easy     time.Duration // since when the percentile has been far below the target
+	rest     float64       // seconds: the queue that is there without load
+	begun    time.Duration
 	started  bool
 }
 
@@ -130,12 +154,14 @@ func (c *Controller) Rate() float64 { return c.rate }
 // Step takes an observation and returns the rate to offer from now on.
 func (c *Controller) Step(o Observation) float64 {
 	if !c.started {
-		c.started, c.last, c.moved, c.fresh, c.since, c.easy, c.consumed = true, o.Now, o.Now, o.Now, o.Now, o.Now, o.Consumed
+		c.started, c.consumed = true, o.Consumed
+		c.last, c.begun, c.moved, c.fresh, c.since, c.easy = o.Now, o.Now, o.Now, o.Now, o.Now, o.Now
 	}
 	dt := (o.Now - c.last).Seconds()
 	c.last = o.Now
 	served := c.observe(o)
 	queue := float64(o.Outstanding) / max(served, c.capacity/10, 1) // seconds it takes to serve what is due (Little's law)
+	pressure := c.press(queue, dt, o.Now)
 	p99, samples := o.P99(max(c.fresh, o.Now-Window))
 
 	switch {
@@ -144,14 +170,14 @@ func (c *Controller) Step(o Observation) float64 {
 	case c.state == Outage:
 		c.outage(o)
 	case c.state == Climb:
-		c.climb(dt, queue, served, p99, samples, o.Now)
+		c.climb(dt, pressure, served, p99, samples, o.Now)
 	case c.state == Drain:
-		c.drain(queue, o.Now)
+		c.drain(pressure, o.Now)
 	default:
-		c.hold(dt, queue, served, p99, samples, o.Now)
+		c.hold(dt, queue, pressure, served, p99, samples, o.Now)
 	}
 	c.capacity = min(max(c.capacity, c.c.Min), c.c.Max)
-	c.rate = min(max(c.capacity*c.damping(queue), c.c.Min), c.c.Max)
+	c.rate = min(max(c.capacity*c.damping(pressure), c.c.Min), c.c.Max)
 	return c.rate
 }
 
@@ -171,6 +197,22 @@ func (c *Controller) observe(o Observation) float64 {
 	return float64(o.Consumed-first.consumed) / (o.Now - first.at).Seconds()
 }
 
+// press is the pressure of a queue of so many seconds. Records under way make a queue even when none waits, as long as latency is without
+// load: that part of it is the shortest queue lately.
+func (c *Controller) press(queue, dt float64, now time.Duration) float64 {
+	switch {
+	case now-c.begun <= servedOver: // the consumed rate is not known yet
+		c.rest = queue
+	case c.state == Outage || c.state == Drain || now-c.since < 2*servedOver: // it is that of another time
+	case queue < c.rest:
+		c.rest += (queue - c.rest) * dt / restSeen
+	default:
+		c.rest += (queue - c.rest) * dt / restFor
+	}
+	c.rest = min(c.rest, 0.8*c.target)
+	return (queue - c.rest) / (c.target - c.rest)
+}
+
 func (c *Controller) moving(now time.Duration) bool { return now-c.moved <= 2*Tick }
 
 func (c *Controller) enter(s State, now time.Duration) {
@@ -179,16 +221,15 @@ func (c *Controller) enter(s State, now time.Duration) {
 
 // overloaded notes a limit that was found by a backlog and lets the backlog go.
 func (c *Controller) overloaded(served float64, now time.Duration) {
-	c.capacity = min(c.capacity*0.97, max(served*0.95, c.capacity*0.5))
-	c.ceiling, c.ceilingAt = c.capacity, now
-	c.probing = probe
+	c.limit(min(c.capacity, max(served, c.capacity*0.5)), now)
+	c.capacity = (1 - settle) * c.ceiling
 	c.enter(Drain, now)
 }
 
 // climb doubles until a limit shows. One sign of it may be a pause or a cold start, so after the first the climb goes on, more slowly.
-func (c *Controller) climb(dt, queue, served float64, p99 time.Duration, samples uint64, now time.Duration) {
+func (c *Controller) climb(dt, pressure, served float64, p99 time.Duration, samples uint64, now time.Duration) {
 	late := samples >= minSamples && p99.Seconds() > c.target
-	piling := queue > 0.6*c.target && now-c.since > servedOver
+	piling := pressure > piled && now-c.since > servedOver
 	switch {
 	case piling && !c.moving(now):
 	case piling && c.strikes > 0:
@@ -200,8 +241,8 @@ func (c *Controller) climb(dt, queue, served float64, p99 time.Duration, samples
 	case late && c.pressed < 0:
 		c.pressed = now
 	case late && now-c.pressed > Window+servedOver: // not only what has been in the window since one bad moment
-		c.capacity *= 0.9
-		c.ceiling, c.ceilingAt = c.capacity, now
+		c.limit(c.capacity, now)
+		c.capacity *= 1 - cutMax
 		c.strikes++
 		c.enter(Hold, now)
 	case late:
@@ -212,8 +253,8 @@ func (c *Controller) climb(dt, queue, served float64, p99 time.Duration, samples
 }
 
 // drain waits for the backlog to go; what was consumed meanwhile says nothing about the rate that is tried next.
-func (c *Controller) drain(queue float64, now time.Duration) {
-	if queue < 0.3*c.target || now-c.since > 10*time.Second {
+func (c *Controller) drain(pressure float64, now time.Duration) {
+	if pressure < drained || now-c.since > drainFor {
 		next := Hold
 		if c.strikes == 1 && c.ceiling == 0 {
 			next = Climb
@@ -230,13 +271,14 @@ func (c *Controller) outage(o Observation) {
 	}
 	c.capacity *= 0.7
 	c.probing = probeMax / 2
-	c.ceiling = 0
+	c.ceiling, c.easy = 0, o.Now-easyFor
 	c.strikes++
 	c.enter(Drain, o.Now)
 }
 
-func (c *Controller) hold(dt, queue, served float64, p99 time.Duration, samples uint64, now time.Duration) {
-	if queue > c.target {
+// hold adjusts by little: the queue tells of too much at once, the percentile later and for certain.
+func (c *Controller) hold(dt, queue, pressure, served float64, p99 time.Duration, samples uint64, now time.Duration) {
+	if pressure > overload {
 		if c.pressed < 0 {
 			c.pressed = now
 		}
@@ -250,43 +292,53 @@ func (c *Controller) hold(dt, queue, served float64, p99 time.Duration, samples 
 	if samples < minSamples || now-c.fresh < Window/2 {
 		return
 	}
-	x := p99.Seconds() / c.target
-	if x > 1 {
-		c.ceiling, c.ceilingAt = c.capacity, now
-		c.probing, c.easy = probe, now
-		c.capacity *= math.Exp(-dt * min(maxDescent, 0.02+0.04*(x-1)))
+	if over := pressure - calm; over > 0 {
+		c.limit(c.capacity, now)
+		c.capacity *= math.Exp(-dt * leak * over)
 		return
 	}
-	if x > 0.5 {
+	x := p99.Seconds() / c.target
+	if x > 1+chance/math.Sqrt(0.01*float64(samples)) {
+		c.limit(c.capacity, now)
+		c.capacity *= 1 - min(cutMax, cut+cutBy*(x-1))
+		c.fresh = now + time.Duration(queue*float64(time.Second)) // what is slow already says nothing about the new rate
+		return
+	}
+	if p99.Seconds()-c.rest > far*(c.target-c.rest) {
 		c.easy = now
 	}
-	if now-c.ceilingAt > ceilingLife || now-c.easy > easyFor {
-		c.ceiling = 0
-	}
-	c.capacity *= math.Exp(dt * c.growth(x, dt))
+	c.grow(x, dt, now)
 }
 
-// growth is the upward speed of ln(rate) for a percentile at the part x of the target.
-func (c *Controller) growth(x, dt float64) float64 {
-	if c.ceiling > 0 && c.capacity > 0.97*c.ceiling {
-		c.probing = probe
-		return creep * max(0, 1-x)
+// limit notes a rate that was too much.
+func (c *Controller) limit(rate float64, now time.Duration) {
+	c.ceiling, c.ceilingAt, c.easy = rate, now, now
+	c.probing = creep
+}
+
+// grow raises the rate while latency is at the part x of the target: slowly while a limit is believed, then ever faster.
+func (c *Controller) grow(x, dt float64, now time.Duration) {
+	easy := now-c.easy > easyFor
+	switch {
+	case easy && c.capacity > beyond*c.ceiling:
+		c.probing = min(max(c.probing, probe)*math.Exp(hasten*dt), probeMax)
+	case easy:
+		c.probing = min(max(c.probing, creep)*math.Exp(hasten*dt), probe)
+	case now-c.ceilingAt > ceilingLife:
+		c.probing = min(c.probing*math.Exp(quicken*dt), probe)
+	default:
+		c.probing = min(c.probing, probe)
 	}
-	if x < 0.5 {
-		c.probing = min(c.probing*math.Exp(hasten*dt), probeMax)
-		return c.probing
-	}
-	c.probing = probe
-	return probe * min(1, 4*(1-x))
+	c.capacity *= math.Exp(dt * c.probing * min(1, 4*(1-x)))
 }
 
 // damping holds back while records pile up, at once and in proportion, and lets go as they drain.
-func (c *Controller) damping(queue float64) float64 {
+func (c *Controller) damping(pressure float64) float64 {
 	switch c.state {
 	case Drain:
-		return 0.5
+		return max(0.5, 1-hush*max(pressure, 0))
 	case Climb, Outage:
 		return 1
 	}
-	return 1 - 0.5*min(max(queue/c.target-0.5, 0), 1)
+	return 1 - hush*min(max(pressure-calm, 0), 1.5)
 }
