@@ -135,33 +135,42 @@ func (l *load) witness(t *testing.T, isolation sarama.IsolationLevel) (different
 		producer  uint32
 		sequence  uint64
 	}
-	seen := make(map[identity]bool)
+	arrived := make(chan *sarama.ConsumerMessage)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	reading, stop := context.WithCancel(t.Context())
+	defer stop()
 	for p := range int32(l.partitions) {
 		part, err := consumer.ConsumePartition(l.kafka.Topic, p, sarama.OffsetOldest)
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Kafka says nothing when a partition is at its end, so silence has to: the broker is beside us and idle.
-		for quiet := time.NewTimer(time.Second); ; {
-			select {
-			case m := <-part.Messages():
-				s, err := decode(m)
-				if err != nil {
-					t.Fatalf("partition %d, offset %d: %v", p, m.Offset, err)
+		defer part.AsyncClose()
+		readers.Go(func() {
+			for m := range part.Messages() {
+				select {
+				case arrived <- m:
+				case <-reading.Done():
 				}
-				seen[identity{p, s.Producer, s.Sequence}] = true
-				all++
-				quiet.Reset(time.Second)
-				continue
-			case <-quiet.C:
 			}
-			break
-		}
-		if err := part.Close(); err != nil {
-			t.Error(err)
+		})
+	}
+	seen := make(map[identity]bool)
+	// Kafka says nothing when a partition is at its end, so silence has to: the broker is beside us and idle.
+	const silence = 2 * time.Second
+	for quiet := time.NewTimer(silence); ; quiet.Reset(silence) {
+		select {
+		case m := <-arrived:
+			s, err := decode(m)
+			if err != nil {
+				t.Fatalf("partition %d, offset %d: %v", m.Partition, m.Offset, err)
+			}
+			seen[identity{m.Partition, s.Producer, s.Sequence}] = true
+			all++
+		case <-quiet.C:
+			return len(seen), all
 		}
 	}
-	return len(seen), all
 }
 
 func decode(m *sarama.ConsumerMessage) (stamp.Stamp, error) {
@@ -389,24 +398,27 @@ func TestAKilledBroker(t *testing.T) {
 		until(t, topic+": acknowledged again", time.Minute, func() bool { return l.engine.Totals().Acked > before+100 })
 	}
 	var ending sync.WaitGroup
+	for _, l := range loads {
+		ending.Go(func() { l.end(t) })
+	}
+	ending.Wait()
 	for topic, l := range loads {
-		ending.Go(func() {
-			total, faults := l.end(t), l.engine.Faults()
+		t.Run(topic, func(t *testing.T) {
+			total, faults := l.engine.Totals(), l.engine.Faults()
 			different, _ := l.witness(t, sarama.ReadCommitted)
-			t.Logf("%s: %d acknowledged, %d aborted, %d failed, %d consumed, %d in the topic, %+v", topic, total.Acked, total.Aborted, total.Failed, total.Consumed, different, faults)
+			t.Logf("%d acknowledged, %d aborted, %d failed, %d consumed, %d in the topic, %+v", total.Acked, total.Aborted, total.Failed, total.Consumed, different, faults)
 			if topic == "none" {
 				if faults.Lost < 50 || faults.Lost != total.Acked-uint64(different) { // none failed: nobody told the producer
-					t.Errorf("none: got %d lost, want those of %d acknowledged that are not among the %d in the topic", faults.Lost, total.Acked, different)
+					t.Errorf("got %d lost, want those of %d acknowledged that are not among the %d in the topic", faults.Lost, total.Acked, different)
 				}
 				return
 			}
 			if faults.Lost+faults.Corrupted+faults.Uncommitted > 0 || uint64(different) < total.Acked {
-				t.Errorf("%s: got %d acknowledged, %d in the topic and %+v, want nothing lost", topic, total.Acked, different, faults)
+				t.Errorf("got %d acknowledged, %d in the topic and %+v, want nothing lost", total.Acked, different, faults)
 			}
 			if topic != "leader" && topic != "all" && faults.Duplicated > 0 {
-				t.Errorf("%s: got %+v, want nothing twice", topic, faults)
+				t.Errorf("got %+v, want nothing twice", faults)
 			}
 		})
 	}
-	ending.Wait()
 }
