@@ -117,7 +117,6 @@ producer: {clients: 2, acks: all, in_flight: 2000}
 func TestWithARealBroker(t *testing.T) {
 	b := kafkatest.Start(t)
 	t.Run("the topic becomes what the workload needs", func(t *testing.T) { topicBecomes(t, b) })
-	t.Run("every way of sending works", func(t *testing.T) { everyWay(t, b) })
 	t.Run("a restart of the broker loses nothing", func(t *testing.T) { restart(t, b) })
 }
 
@@ -151,31 +150,6 @@ func restart(t *testing.T, b *kafkatest.Broker) {
 	})
 	if total := again.Totals(); total.Consumed != total.Acked {
 		t.Errorf("second run: got %d consumed and %d acknowledged, want the same: nothing of the first run again", total.Consumed, total.Acked)
-	}
-}
-
-func everyWay(t *testing.T, b *kafkatest.Broker) {
-	for name, producer := range map[string]string{
-		"no acknowledgement":         "acks: none",
-		"the leader's":               "acks: leader",
-		"idempotent":                 "acks: all, idempotent: true",
-		"gzip":                       "codec: gzip",
-		"snappy":                     "codec: snappy",
-		"lz4":                        "codec: lz4",
-		"zstd in batches":            "codec: zstd, linger: 5ms, batch: 10, max_batch: 10, sticky: 10",
-		"batches of time alone":      "linger: 5ms",
-		"one record in each request": "max_batch: 1",
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := mustWorkload(t, "name: w\npayload: {bytes: 2000, compressibility: 0.5}\nwarmup: 0s\ntopic: {partitions: 3}\nproducer: {clients: 2, "+producer+"}\n")
-			e := against(t, b, w, 300, uint64(len(name)), nil, func(e *drive.Engine) {
-				until(t, "300 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 300 })
-			})
-			total, faults := e.Totals(), e.Faults()
-			if total.Failed > 0 || total.Acked != total.Offered || total.Consumed != total.Acked || faults.Lost+faults.Duplicated+faults.Reordered+faults.Corrupted > 0 {
-				t.Errorf("got %d offered, %d acknowledged, %d failed, %d consumed, %+v", total.Offered, total.Acked, total.Failed, total.Consumed, faults)
-			}
-		})
 	}
 }
 
