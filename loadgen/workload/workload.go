@@ -78,7 +78,7 @@ type Producer struct {
 
 // Transactions is how each producing client groups its records.
 type Transactions struct {
-	Records   int     `yaml:"records"`    // in one transaction; 0: no transactions
+	Records   int     `yaml:"records"`    // in one transaction, or as many as come within a second; 0: no transactions
 	AbortRate float64 `yaml:"abort_rate"` // part of the transactions that are aborted, 0 to 1
 }
 
