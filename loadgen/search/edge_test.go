@@ -139,12 +139,12 @@ func TestSearchAnswersWhateverTheTrialsSay(t *testing.T) {
 		"the generator was disturbed once": {
 			server: func(n int, rate float64) search.Outcome {
 				o := server(rate)
-				if n == 4 {
+				if n == 7 {
 					o.GeneratorLimited, o.Offered, o.P99 = true, rate/2, second
 				}
 				return o
 			},
-			kind: search.Found, rate: knee, verdicts: map[int]search.Verdict{4: search.Nothing},
+			kind: search.Found, rate: knee, verdicts: map[int]search.Verdict{7: search.Nothing},
 		},
 		"the generator cannot even do the lowest rate": {
 			server: func(_ int, rate float64) search.Outcome {

@@ -33,7 +33,7 @@ func mustFind(t testing.TB, k kind, c search.Config, seed uint64) search.Result 
 // differ in their chance only.
 func TestSearchFindsTheKneeOfEveryKindOfServer(t *testing.T) {
 	var mu sync.Mutex
-	searches, held := 0, 0
+	searches, held, off := 0, 0, 0.0
 	t.Run("kind", func(t *testing.T) {
 		for _, k := range kinds() {
 			t.Run(k.name, func(t *testing.T) {
@@ -47,6 +47,7 @@ func TestSearchFindsTheKneeOfEveryKindOfServer(t *testing.T) {
 					}
 					mu.Lock()
 					searches++
+					off += r.Rate/k.knee - 1
 					if r.Low <= k.knee && k.knee <= r.High {
 						held++
 					}
@@ -64,7 +65,10 @@ func TestSearchFindsTheKneeOfEveryKindOfServer(t *testing.T) {
 	if held*10 < searches*9 {
 		t.Errorf("the interval held the truth in %d of %d searches, want at least nine in ten", held, searches)
 	}
-	t.Logf("the interval held the truth in %d of %d searches", held, searches)
+	if off /= float64(searches); math.Abs(off) > 0.003 {
+		t.Errorf("got rates that are %.2f%% off on average, want at most 0.3%%", off*100)
+	}
+	t.Logf("the interval held the truth in %d of %d searches, the rates are %.2f%% off on average", held, searches, off*100)
 }
 
 // Over 200 searches, with trials that are short, so that the interval is wide and has to be right.
