@@ -74,6 +74,11 @@ func TestAStreamOfGapsStaysBounded(t *testing.T) {
 	if grown := heap() - before; grown > limit/2 {
 		t.Errorf("grew by %d bytes", grown)
 	}
+	for _, n := range []uint64{0, 2} { // another stream may have its few all the same
+		v.offset++
+		v.Consumed(0, v.offset, stamp.Stamp{Run: run, Producer: 2, Sequence: n})
+	}
+	v.Failed(0, 2, 1)
 	v.pass(grace)
 	v.consume(2*gaps + 1)
 	if grown := heap() - before; grown > 1<<16 {
@@ -91,8 +96,9 @@ func TestRunsLongGoneAreForgotten(t *testing.T) {
 	for restart := range uint64(300) {
 		for p := range int32(64) {
 			for producer := range uint32(8) {
-				for _, n := range []uint64{5, 7} {
-					v.Consumed(p, int64(restart*100+uint64(producer)*2+n%2*50), stamp.Stamp{Run: 1000 + restart, Producer: producer, Sequence: n})
+				for _, n := range []uint64{5, 7, 9, 11, 13} {
+					v.offset++
+					v.Consumed(p, v.offset, stamp.Stamp{Run: 1000 + restart, Producer: producer, Sequence: n})
 				}
 			}
 		}
@@ -107,6 +113,12 @@ func TestRunsLongGoneAreForgotten(t *testing.T) {
 	v.pass(11 * grace)
 	if got := v.Missing(); got != 0 {
 		t.Errorf("got %d missing after all was forgotten", got)
+	}
+	for n := range uint64(100) { // their ranges are free again
+		v.consume(2 * n)
+	}
+	if got := v.Missing(); got != 99 {
+		t.Errorf("got %d missing of a new stream, want 99", got)
 	}
 }
 

@@ -212,7 +212,7 @@ func (p *partition) account(st *stream, before int) {
 // giveUp drops the oldest range of a stream that may not have another.
 func (p *partition) giveUp(st *stream) {
 	switch {
-	case st.excused.len() > st.gaps.len():
+	case st.excused.len() > 0: // first, since no number that is excused without its name raises a false alarm
 		if e := st.excused.pop(); e.to > st.next {
 			st.allow += e.to - max(e.from, st.next)
 		}

@@ -101,7 +101,7 @@ func (r *ranges) shrink() {
 	switch {
 	case r.len() == 0:
 		*r = ranges{}
-	case cap(r.list) > 4*len(r.list)+4:
+	case cap(r.list) > 4*r.len()+4:
 		r.list, r.head = slices.Clone(r.live()), 0
 	}
 }

@@ -36,7 +36,7 @@ func (st *stream) skip(n uint64, since time.Duration) {
 	for _, e := range st.excused.live() {
 		if e.to > at && e.from < n {
 			miss(at, min(e.from, n))
-			at = min(e.to, n)
+			at = e.to
 		}
 	}
 	miss(at, n)

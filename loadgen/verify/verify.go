@@ -116,8 +116,8 @@ func (v *Verifier) Consumed(part int32, offset int64, s stamp.Stamp) {
 		st = p.streams[streamID{s.Run, s.Producer}]
 		p.last = st
 	}
-	if st != nil && st.plain && s.Sequence == st.next && s.Failed == st.failed && offset >= p.next {
-		// Nearly every record: the next one of a stream of which nothing is open.
+	if st != nil && st.plain && s.Sequence == st.next && s.Failed == st.failed {
+		// Nearly every record: the next one of a stream of which nothing is open. No offset says otherwise: it has not been here before.
 		st.next, st.touched = st.next+1, true
 		p.next = offset + 1
 		p.mu.Unlock()

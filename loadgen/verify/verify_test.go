@@ -3,7 +3,6 @@ package verify_test
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +129,9 @@ func TestFaultsAreFoundAndNamed(t *testing.T) {
 		"a batch again is duplicated":    {func(b *bench) { b.consume(0, 1, 2, 0, 1, 2, 3) }, verify.Counts{Duplicated: 3}, []string{"duplicated 0-0", "duplicated 1-1", "duplicated 2-2"}},
 		"late, and then again":           {func(b *bench) { b.consume(0, 2, 1, 1) }, verify.Counts{Reordered: 1, Duplicated: 1}, []string{"reordered 1-1", "duplicated 1-1"}},
 		"after it was lost: duplicated":  {func(b *bench) { b.consume(0, 2); b.pass(grace); b.consume(1) }, verify.Counts{Lost: 1, Duplicated: 1}, []string{"lost 1-1", "duplicated 1-1"}},
+		"each in a gap keeps its time":   {func(b *bench) { b.pass(grace); b.consume(0, 4, 2); b.pass(grace - 1) }, verify.Counts{Reordered: 1}, []string{"reordered 2-2"}},
+		"from behind in a gap": {func(b *bench) { b.consume(0, 4, 3, 2, 2); b.pass(grace) },
+			verify.Counts{Reordered: 2, Duplicated: 1, Lost: 1}, []string{"reordered 3-3", "reordered 2-2", "duplicated 2-2", "lost 1-1"}},
 		"each gap has its own time": {func(b *bench) { b.consume(0, 2); b.pass(grace / 2); b.consume(4); b.pass(grace / 2) },
 			verify.Counts{Lost: 1}, []string{"lost 1-1"}},
 		"damaged, name readable":   {func(b *bench) { b.consume(0); b.corrupt(1, true); b.consume(2); b.pass(grace) }, verify.Counts{Corrupted: 1}, []string{"corrupted 1-1"}},
@@ -148,6 +150,7 @@ func TestFaultsAreFoundAndNamed(t *testing.T) {
 		"the end of a run settles what is open": {func(b *bench) { b.consume(0, 2); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 1-1"}},
 		"the end of a run shows a missing tail": {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 5); b.Sweep(true) }, verify.Counts{Lost: 3}, []string{"lost 2-4"}},
 		"a tail given up is not missing":        {func(b *bench) { b.consume(0, 1); b.failed(3, 4); b.Ended(0, 1, 5); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
+		"more than the whole has arrived":       {func(b *bench) { b.consume(0, 1, 2); b.Ended(0, 1, 1); b.consume(3); b.Sweep(true) }, verify.Counts{}, nil},
 		"a whole tail has arrived":              {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 2); b.Ended(0, 7, 0); b.Sweep(true) }, verify.Counts{}, nil},
 		"of a stream nothing arrived at all":    {func(b *bench) { b.Ended(0, 7, 2); b.Sweep(true) }, verify.Counts{Lost: 2}, []string{"lost 0-1"}},
 	})
@@ -158,6 +161,18 @@ func TestRecordsGivenUpAreExcused(t *testing.T) {
 		"before: no loss":           {func(b *bench) { b.failed(1); b.consume(0, 2); b.pass(grace) }, verify.Counts{}, nil},
 		"after: no loss":            {func(b *bench) { b.consume(0, 2); b.failed(1); b.pass(grace) }, verify.Counts{}, nil},
 		"twice: no loss":            {func(b *bench) { b.failed(1, 1); b.consume(0, 2); b.failed(1); b.pass(grace) }, verify.Counts{}, nil},
+		"twice, arrived, and again": {func(b *bench) { b.failed(1, 1); b.consume(0, 1, 1) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
+		"late, but in time":         {func(b *bench) { b.failed(1); b.consume(0, 2); b.pass(grace / 2); b.consume(1) }, verify.Counts{}, nil},
+		"late, but not for ever":    {func(b *bench) { b.failed(1); b.consume(0, 2); b.pass(grace); b.consume(1) }, verify.Counts{Duplicated: 1}, []string{"duplicated 1-1"}},
+		"late, after more were given up": {func(b *bench) {
+			b.failed(1)
+			b.pass(grace / 2)
+			b.failed(2)
+			b.consume(0, 3)
+			b.pass(grace / 2)
+			b.consume(1)
+		},
+			verify.Counts{}, nil},
 		"and arrived: no fault":     {func(b *bench) { b.failed(1); b.consume(0, 1, 2); b.pass(grace) }, verify.Counts{}, nil},
 		"arrived before: no fault":  {func(b *bench) { b.consume(0, 1, 2); b.failed(1); b.pass(grace) }, verify.Counts{}, nil},
 		"and arrived late":          {func(b *bench) { b.failed(1); b.consume(0, 2, 1); b.pass(grace) }, verify.Counts{}, nil},
@@ -211,6 +226,8 @@ func TestARebalanceBringsRedeliveriesAndNoFaults(t *testing.T) {
 			b.pass(grace)
 		}, verify.Counts{Reordered: 1, Duplicated: 1, Corrupted: 2, Lost: 1, Redelivered: 7},
 			[]string{"reordered 1-1", "duplicated 1-1", "corrupted 3-3", "corrupted 0-0/0", "lost 4-4"}},
+		"an unreadable one is not found again": {func(b *bench) { b.consume(0); b.corrupt(1, false); b.Corrupted(0, 1, stamp.Stamp{}, false) },
+			verify.Counts{Corrupted: 1, Redelivered: 1}, []string{"corrupted 0-0/0"}},
 		"a gap is none the less a loss": {func(b *bench) { b.consume(0, 2); b.again(0, 0); b.again(1, 2); b.pass(grace) },
 			verify.Counts{Lost: 1, Redelivered: 2}, []string{"lost 1-1"}},
 		"control records and a new leader move the offset": {func(b *bench) { b.consume(0, 1); b.offset += 7; b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
@@ -304,6 +321,13 @@ func TestOtherRunsSayHowManyTheyGaveUp(t *testing.T) {
 			b.pass(grace)
 			b.other(3, 505)
 		}, verify.Counts{Lost: 1}, []string{"lost 503-503"}},
+		"known to be given up one by one": {func(b *bench) { b.other(0, 500, 503); b.other(1, 504); b.other(2, 505); b.pass(grace); b.other(2, 506) }, verify.Counts{}, nil},
+		"given up and arrived late does not excuse what is lost later": {func(b *bench) {
+			b.other(0, 500, 503)
+			b.other(2, 504, 501, 502, 506)
+			b.pass(grace)
+			b.other(2, 507)
+		}, verify.Counts{Lost: 1}, []string{"lost 505-505"}},
 		"given up and arrived late":          {func(b *bench) { b.other(0, 500, 502); b.other(1, 503, 501); b.pass(grace); b.other(1, 504) }, verify.Counts{}, nil},
 		"late is reordered":                  {func(b *bench) { b.other(0, 500, 502, 501, 503); b.pass(grace); b.other(0, 504) }, verify.Counts{Reordered: 1}, []string{"reordered 501-501"}},
 		"twice is duplicated":                {func(b *bench) { b.other(0, 500, 501, 501) }, verify.Counts{Duplicated: 1}, []string{"duplicated 501-501"}},
@@ -319,6 +343,26 @@ func TestOtherRunsSayHowManyTheyGaveUp(t *testing.T) {
 		}, verify.Counts{}, nil},
 		"and one that was silent for less is not": {func(b *bench) { b.other(0, 500); b.pass(9 * grace); b.other(0, 502); b.pass(grace); b.other(0, 503) },
 			verify.Counts{Lost: 1}, []string{"lost 501-501"}},
+		"nor one that goes on": {func(b *bench) {
+			b.other(0, 500)
+			b.pass(9 * grace)
+			b.other(0, 501)
+			b.pass(9 * grace)
+			b.other(0, 503)
+			b.pass(grace)
+			b.other(0, 504)
+		},
+			verify.Counts{Lost: 1}, []string{"lost 502-502"}},
+		"nor one that goes on and fails": {func(b *bench) {
+			b.other(0, 500)
+			b.pass(9 * grace)
+			b.other(1, 501)
+			b.pass(9 * grace)
+			b.other(1, 503)
+			b.pass(grace)
+			b.other(1, 504)
+		},
+			verify.Counts{Lost: 1}, []string{"lost 502-502"}},
 		"a restarted producer is a new run": {func(b *bench) {
 			b.other(0, 500, 501)
 			b.Consumed(0, b.offset+1, stamp.Stamp{Run: run + 2, Producer: 1})
@@ -326,107 +370,4 @@ func TestOtherRunsSayHowManyTheyGaveUp(t *testing.T) {
 			b.pass(grace)
 		}, verify.Counts{}, nil},
 	})
-}
-
-func TestAbortedTransactions(t *testing.T) {
-	aborted := func(b *bench) { b.Aborted(0, 1, 1) }
-	t.Run("for readers of committed records", func(t *testing.T) {
-		judge(t, func(c *verify.Config) { c.Committed = true }, map[string]judged{
-			"not arrived: no fault":      {func(b *bench) { b.consume(0); aborted(b); b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
-			"arrived before":             {func(b *bench) { b.consume(0, 1); aborted(b); b.consume(2) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
-			"arrived after":              {func(b *bench) { b.consume(0); aborted(b); b.consume(1, 2) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
-			"arrived late":               {func(b *bench) { b.consume(0); aborted(b); b.consume(2, 1) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
-			"given up as well":           {func(b *bench) { b.failed(1); aborted(b); b.consume(0, 2); b.pass(grace) }, verify.Counts{}, nil},
-			"one beside a failed one":    {func(b *bench) { b.failed(0); aborted(b); b.failed(2); b.consume(0, 1, 2) }, verify.Counts{Uncommitted: 1}, []string{"uncommitted 1-1"}},
-			"a loss beside it":           {func(b *bench) { aborted(b); b.consume(3); b.pass(grace) }, verify.Counts{Lost: 2}, []string{"lost 0-0", "lost 2-2"}},
-			"told after the gap is open": {func(b *bench) { b.consume(0, 2); aborted(b); b.pass(grace) }, verify.Counts{}, nil},
-			"another copy reads it":      {func(b *bench) { b.Began(); b.Assigned(0, 9); b.offset = 8; b.consume(5); aborted(b) }, verify.Counts{}, nil},
-		})
-	})
-	t.Run("for readers of all records", func(t *testing.T) {
-		judge(t, nil, map[string]judged{
-			"not arrived: no fault": {func(b *bench) { b.consume(0); aborted(b); b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
-			"arrived: no fault":     {func(b *bench) { b.consume(0, 1); aborted(b); b.consume(2); b.pass(grace) }, verify.Counts{}, nil},
-		})
-	})
-}
-
-func TestSeenCountsWhatIsBehindUs(t *testing.T) {
-	b := mustNew(t, nil)
-	b.consume(0, 1, 5) // 2 to 4 are missing, and their successors have arrived
-	if got := b.Seen(); got != 6 {
-		t.Errorf("got %d, want 6", got)
-	}
-	if got := b.Missing(); got != 3 {
-		t.Errorf("missing: got %d, want 3", got)
-	}
-	b.failed(3)
-	if got := b.Missing(); got != 2 {
-		t.Errorf("missing after one has failed: got %d, want 2", got)
-	}
-	b.failed(7)
-	if got := b.Seen(); got != 7 {
-		t.Errorf("after one ahead has failed: got %d, want 7", got)
-	}
-	b.consume(6, 7, 8)
-	if got := b.Seen(); got != 9 {
-		t.Errorf("after all have arrived: got %d, want 9", got)
-	}
-	b.other(0, 100)
-	if got := b.Seen(); got != 9 {
-		t.Errorf("after another run's record: got %d, want 9", got)
-	}
-	b.Sweep(true)
-	if got := b.Missing(); got != 0 {
-		t.Errorf("missing at the end: got %d, want 0", got)
-	}
-}
-
-func TestFaultsPrintForPeople(t *testing.T) {
-	f := verify.Fault{Topic: "lab", Partition: 3, Offset: -1, Run: 0xab, Producer: 2, First: 17, Last: 19, Count: 3}
-	for want, change := range map[string]func(*verify.Fault){
-		"lost: topic lab, partition 3, producer 2, sequence 17..19 (run 00000000000000ab)":      func(f *verify.Fault) { f.Kind = verify.Lost },
-		"lost: topic lab, partition 3, producer 2, 2 of sequence 17..19 (run 00000000000000ab)": func(f *verify.Fault) { f.Kind, f.Count = verify.Lost, 2 },
-		"duplicated: topic lab, partition 3, offset 812, producer 2, sequence 17 (run 00000000000000ab)": func(f *verify.Fault) {
-			f.Kind, f.Offset, f.Last, f.Count = verify.Duplicated, 812, 17, 1
-		},
-		"corrupted: topic lab, partition 3, offset 0, stamp unreadable": func(f *verify.Fault) { f.Kind, f.Offset, f.Count = verify.Corrupted, 0, 0 },
-	} {
-		f := f
-		change(&f)
-		if got := f.String(); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-		if got := f.LogValue().String(); !strings.Contains(got, "kind="+f.Kind) {
-			t.Errorf("in a log: got %s", got)
-		}
-	}
-}
-
-func TestPartitionsOutsideTheTopicAreIgnored(t *testing.T) {
-	b := mustNew(t, nil)
-	for _, p := range []int32{-1, 2} {
-		b.Assigned(p, 5)
-		b.Consumed(p, 5, stamp.Stamp{Run: run, Sequence: 5})
-		b.Failed(p, 1, 5)
-		b.Aborted(p, 1, 5)
-		b.Corrupted(p, 6, stamp.Stamp{Run: run, Sequence: 5}, true)
-		b.Ended(p, 1, 5)
-	}
-	b.Sweep(true)
-	if got := b.Counts(); got != (verify.Counts{}) {
-		t.Errorf("got %+v", got)
-	}
-}
-
-func TestConfigIsChecked(t *testing.T) {
-	_, err := verify.New(verify.Config{})
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, field := range []string{"topic:", "partitions:", "grace:", "now:"} {
-		if !strings.Contains(err.Error(), field) {
-			t.Errorf("got %q, want it to name %q", err, field)
-		}
-	}
 }

@@ -27,7 +27,6 @@ type world struct {
 	redelivered uint64                // expected
 	counts      verify.Counts         // of verifiers that have ended
 	does        []func(*world, *turn) // what may happen to a record
-	names       map[*source]*part     // partitions of sources, for restarts
 	clean       bool                  // nothing happens
 }
 
