@@ -23,7 +23,6 @@ type plan struct {
 	client   kafka.Client
 	topic    string
 	workload workload.Workload
-	rate     float64
 	duration time.Duration
 	share    drive.Share
 	find     search.Config
@@ -48,7 +47,7 @@ func (o *options) plan(now time.Time) (plan, error) {
 	}
 	need(o.duration >= 0, "duration", "must be 0 or more", o.duration)
 	need(o.topic != "", "topic", "must be set", "none")
-	p := plan{mode: o.mode, listen: o.listen, topic: o.topic, workload: w, rate: o.rate, duration: o.duration}
+	p := plan{mode: o.mode, listen: o.listen, topic: o.topic, duration: o.duration}
 	p.client = kafka.Client{Brokers: o.brokers, Security: w.Security}
 	if err := (kafka.Client{Brokers: o.brokers}).Validate(); err != nil {
 		problems = append(problems, fmt.Errorf("kafka.%w", err))
@@ -58,6 +57,9 @@ func (o *options) plan(now time.Time) (plan, error) {
 		scheduled := w.Schedule.Shape != ""
 		need(o.rate >= 0 && o.rate <= schedule.MaxRate, "rate", fmt.Sprintf("must be above 0 and at most %v records per second", schedule.MaxRate), o.rate)
 		need(o.rate != 0 || scheduled || err != nil, "rate", "must be above 0, given with --rate, when the workload has no schedule", o.rate)
+		if o.rate > 0 {
+			w.Schedule = schedule.Config{Shape: schedule.Constant, Rate: o.rate}
+		}
 		if p.share, err = o.shared(now); err != nil {
 			problems = append(problems, err)
 		}
@@ -72,6 +74,7 @@ func (o *options) plan(now time.Time) (plan, error) {
 		}
 		need(o.duration == 0, "duration", "must be left out with search, which ends by itself", o.duration)
 	}
+	p.workload = w
 	return p, errors.Join(problems...)
 }
 

@@ -40,7 +40,7 @@ func (p plan) measure(ctx context.Context) (r *report.Report, err error) {
 // drive prepares the cluster, starts the consumers and sends beside them.
 func (p plan) drive(ctx context.Context, registry *prometheus.Registry, ready *readiness) (*report.Report, error) {
 	s := &session{plan: p, registry: registry, ready: ready}
-	s.cluster = drive.Kafka{Client: p.client, Topic: p.topic, Workload: p.workload, Logger: p.log}
+	s.cluster = drive.Kafka{Client: p.client, Topic: p.topic, Workload: p.workload, Logger: p.log, First: uint64(p.share.Index * p.workload.Producer.Clients)}
 	var err error
 	if s.settings, err = s.cluster.Settings(); err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (s *session) config() drive.Config {
 // send follows the schedule.
 func (s *session) send(ctx, consuming context.Context) (*report.Report, error) {
 	c := s.config()
-	c.Rate, c.Duration, c.Share, c.Joining = s.rate, s.duration, s.share, true
+	c.Duration, c.Share, c.Joining = s.duration, s.share, true
 	if !s.share.Start.IsZero() {
 		s.log.Info("the schedule begins together with the other copies'", "copy", s.share.Index, "of", s.share.Count, "start", s.share.Start.UTC().Format(time.RFC3339))
 	}

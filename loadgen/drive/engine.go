@@ -63,7 +63,7 @@ type Config struct {
 	Catchup time.Duration
 	Restart bool
 	// Joining says that the consumers are still joining when sending begins and that Joined will be called: the warm-up then lasts at least
-	// until what was sent meanwhile has been consumed.
+	// until what was sent meanwhile has been consumed. Copies with a common start have time to join before it, and one warm-up for all.
 	Joining bool
 	Logger  *slog.Logger
 }
@@ -108,7 +108,7 @@ func New(c Config) (*Engine, error) {
 	}
 	e.errors.log.log = c.Logger
 	e.usage = usage()
-	e.joining.waiting = c.Joining && groups(c.Workload) > 0
+	e.joining.waiting = c.Joining && groups(c.Workload) > 0 && c.Share.Start.IsZero()
 	e.warm.Store(never)
 	e.began.Store(never)
 	for i := range e.arrived {
@@ -265,6 +265,9 @@ func (e *Engine) endsAt() time.Duration {
 	}
 	return time.Duration(e.began.Load()) + e.c.Duration
 }
+
+// Began is when the schedule began or begins on the engine's clock, schedule.Never until that is known.
+func (e *Engine) Began() time.Duration { return time.Duration(e.began.Load()) }
 
 // Lasted is how long records have been offered.
 func (e *Engine) Lasted() time.Duration {

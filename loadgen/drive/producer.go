@@ -22,6 +22,7 @@ type Kafka struct {
 	Client   kafka.Client
 	Topic    string
 	Workload workload.Workload
+	First    uint64 // number of client 0 among the clients of all copies
 	Logger   *slog.Logger
 }
 

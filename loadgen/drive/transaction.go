@@ -59,7 +59,7 @@ func (k Kafka) openTransactions(n int, done func([]*Record, error)) (Sink, error
 		return nil, err
 	}
 	p := k.Workload.Producer
-	dice := rand.New(rand.NewPCG(k.Workload.Seed, uint64(n)))
+	dice := rand.New(rand.NewPCG(k.Workload.Seed, k.First+uint64(n)))
 	t := &transactor{
 		connect: func() (sarama.Client, error) { return sarama.NewClient(k.Client.Brokers, c) },
 		done:    done, log: k.Logger,

@@ -165,6 +165,11 @@ func (w *worker) run(ctx, drained context.Context) {
 
 // loop sends as a closed loop does: a record for each slot that is free, meant for the moment at which it is.
 func (w *worker) loop(ctx, drained context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for origin := w.e.Began(); ctx.Err() == nil && w.e.clock.Now() < origin; {
+		w.sleep(ctx, timer, min(origin, w.e.clock.Now()+longestSleep))
+	}
 	for {
 		r := w.free.get(ctx.Done())
 		now := w.e.clock.Now()
