@@ -95,14 +95,15 @@ func compare(b *testing.B, j job) {
 func report(b *testing.B, all []string, results map[string][]outcome, size int) {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "\npeer\trecords/s\tlowest\thighest\tMB/s\tCPU µs/record\tRSS MB at most")
+	fmt.Fprintln(w, "\npeer\trecords/s\tlowest\thighest\tMB/s\tCPU µs/record\tRSS MB\tat most")
 	rate, cpu := make(map[string]float64), make(map[string]float64)
 	for _, peer := range all {
 		rates := each(results[peer], outcome.rate)
 		rate[peer] = median(rates)
 		cpu[peer] = median(each(results[peer], func(o outcome) float64 { return o.CPU / float64(o.Acked) * 1e6 }))
-		rss := slices.Max(each(results[peer], func(o outcome) float64 { return float64(o.RSS) / 1e6 }))
-		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.0f\n", peer, rate[peer], slices.Min(rates), slices.Max(rates), rate[peer]*float64(size)/1e6, cpu[peer], rss)
+		rss := each(results[peer], func(o outcome) float64 { return float64(o.RSS) / 1e6 })
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.0f\t%.0f\n", peer, rate[peer], slices.Min(rates), slices.Max(rates), rate[peer]*float64(size)/1e6,
+			cpu[peer], median(rss), slices.Max(rss))
 	}
 	if err := w.Flush(); err != nil {
 		b.Fatal(err)
