@@ -67,23 +67,33 @@ func (c *client) produce(topic string, partition int32, n int) {
 	}
 }
 
+// commit waits for the coordinator: it is elected, and then loads its partition, only when the first group asks for it.
 func (c *client) commit(group, topic string, partition int32, offset int64) {
 	c.t.Helper()
-	coordinator, err := c.kafka.Coordinator(group)
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
 	ask := &sarama.OffsetCommitRequest{Version: 7, ConsumerGroup: group, ConsumerGroupGeneration: sarama.GroupGenerationUndefined}
 	ask.AddBlockWithLeaderEpoch(topic, partition, offset, -1, 0, "")
-	answer, err := coordinator.CommitOffset(ask)
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
-	if code := answer.Errors[topic][partition]; code != sarama.ErrNoError {
-		c.t.Errorf("commit %s %s/%d: %v", group, topic, partition, code)
-	}
+	waitFor(c.t, 30*time.Second, "the coordinator of "+group, func() bool {
+		coordinator, err := c.kafka.Coordinator(group)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		answer, err := coordinator.CommitOffset(ask)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		switch code := answer.Errors[topic][partition]; code {
+		case sarama.ErrNoError:
+			return true
+		case sarama.ErrOffsetsLoadInProgress, sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable:
+			if err := c.kafka.RefreshCoordinator(group); err != nil {
+				c.t.Fatal(err)
+			}
+			return false
+		default:
+			c.t.Fatalf("commit %s %s/%d: %v", group, topic, partition, code)
+			return false
+		}
+	})
 }
 
 // member joins a group and stays until the test ends. It is returned once it has its partitions.
