@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/kafkalab/kafkalab/loadgen/stamp"
@@ -86,6 +87,51 @@ func TestAStreamOfGapsStaysBounded(t *testing.T) {
 	}
 	if got := v.Counts().Lost; got != gaps {
 		t.Errorf("got %d lost, want %d", got, gaps)
+	}
+}
+
+// What was given up and may no longer arrive takes no memory, whether some of it is still ahead or not.
+func TestWhatWasGivenUpIsForgotten(t *testing.T) {
+	for name, ahead := range map[string]uint64{"all": 0, "all but one": 1} {
+		t.Run(name, func(t *testing.T) {
+			const n = 100_000
+			v := mustNew(t, nil)
+			before := heap()
+			for s := range n + ahead {
+				v.failed(2 * s)
+			}
+			if grown := heap() - before; grown < n*16 {
+				t.Fatalf("got %d bytes for %d numbers: too few for this test", grown, n)
+			}
+			v.consume(2*n - 1)
+			v.pass(grace)
+			if got := v.Counts().Lost; got != n-1 { // every other one
+				t.Errorf("got %d lost, want %d", got, n-1)
+			}
+			v.faults = nil
+			if grown := heap() - before; grown > 1<<16 {
+				t.Errorf("kept %d bytes", grown)
+			}
+			runtime.KeepAlive(v)
+		})
+	}
+}
+
+func TestGapsThatFillLeaveNothingBehind(t *testing.T) {
+	const n = 50_000
+	v := mustNew(t, func(c *verify.Config) { c.Found = nil })
+	before := heap()
+	for s := range uint64(n) {
+		v.consume(4 * s)
+	}
+	for s := range uint64(n - 1) {
+		v.consume(4*s+3, 4*s+1, 4*s+2)
+	}
+	if grown := heap() - before; grown > 1<<16 {
+		t.Errorf("kept %d bytes", grown)
+	}
+	if got, want := v.Counts(), (verify.Counts{Reordered: 3 * (n - 1)}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
