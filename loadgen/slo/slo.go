@@ -79,7 +79,7 @@ const (
 	doubling = 0.7   // while climbing: doubles each second
 	creep    = 0.001 // while a limit is believed
 	probe    = 0.02  // at most, up to a little beyond the last limit
-	probeMax = 0.4   // at most, where no limit was ever seen
+	probeMax = 0.2   // at most, where no limit was ever seen
 	beyond   = 1.03  // times the last limit: well past it
 	quicken  = 0.15  // of ln(speed) per second once the limit is no longer believed
 	hasten   = 1.0   // the same where latency is far below the target
