@@ -134,7 +134,7 @@ func TestCopiesAreFoundByPrometheusAndByNothingElse(t *testing.T) {
 		t.Error("want a port named metrics, which Prometheus looks for (got none)")
 	}
 	for key, object := range build(t, overlay("local")) {
-		selector := map[string]string{}
+		var selector map[string]string
 		switch o := object.(type) {
 		case *core.Service:
 			selector = o.Spec.Selector
