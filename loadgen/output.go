@@ -89,6 +89,7 @@ func breaches(r *report.Report) (why []string) {
 	say(f.Duplicated > 0, "duplicated: %d records", f.Duplicated)
 	say(f.Reordered > 0, "reordered: %d records", f.Reordered)
 	say(f.Corrupted > 0, "corrupted: %d records", f.Corrupted)
+	say(f.Uncommitted > 0, "uncommitted: %d records of aborted transactions were read", f.Uncommitted)
 	return why
 }
 

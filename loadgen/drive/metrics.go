@@ -127,6 +127,7 @@ func NewCollector(e *Engine, slo time.Duration) *Collector {
 	found("records_duplicated_total", "Records that arrived again.", func(e *Engine) uint64 { return e.Faults().Duplicated })
 	found("records_reordered_total", "Records that arrived after a later one of the same producer and partition.", func(e *Engine) uint64 { return e.Faults().Reordered })
 	found("records_corrupted_total", "Records that arrived damaged.", func(e *Engine) uint64 { return e.Faults().Corrupted })
+	found("records_uncommitted_total", "Records of aborted transactions that reached a reader of committed records.", func(e *Engine) uint64 { return e.Faults().Uncommitted })
 	found("records_foreign_total", "Records consumed that carry no stamp: another program's.", (*Engine).foreign)
 	found("clock_skew_total", "Records consumed before their intended send time; counted as zero latency.", (*Engine).skewed)
 	return c

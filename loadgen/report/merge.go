@@ -104,6 +104,7 @@ func (f *Faults) add(o Faults) {
 	f.Duplicated += o.Duplicated
 	f.Reordered += o.Reordered
 	f.Corrupted += o.Corrupted
+	f.Uncommitted += o.Uncommitted
 	f.Foreign += o.Foreign
 	f.Skewed += o.Skewed
 	f.Named = append(f.Named, o.Named...)

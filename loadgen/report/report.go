@@ -106,13 +106,14 @@ type Phase struct {
 
 // Faults are records that were not delivered exactly once, in order and undamaged.
 type Faults struct {
-	Lost       uint64   `json:"lost"`
-	Duplicated uint64   `json:"duplicated"`
-	Reordered  uint64   `json:"reordered"`
-	Corrupted  uint64   `json:"corrupted"`
-	Foreign    uint64   `json:"foreign"` // another program's, without a stamp
-	Skewed     uint64   `json:"skewed"`  // consumed before their intended send time, by two clocks that differ
-	Named      []string `json:"named"`   // the first of them, at most MaxNamed
+	Lost        uint64   `json:"lost"`
+	Duplicated  uint64   `json:"duplicated"`
+	Reordered   uint64   `json:"reordered"`
+	Corrupted   uint64   `json:"corrupted"`
+	Uncommitted uint64   `json:"uncommitted"` // of an aborted transaction, and seen by a reader of committed records
+	Foreign     uint64   `json:"foreign"`     // another program's, without a stamp
+	Skewed      uint64   `json:"skewed"`      // consumed before their intended send time, by two clocks that differ
+	Named       []string `json:"named"`       // the first of them, at most MaxNamed
 }
 
 // MaxNamed is how many faults are named at most.

@@ -40,7 +40,7 @@ func TestTheTableTellsEverything(t *testing.T) {
 		"\ntrial  rate   acknowledged  P99       samples  verdict\n1      900.0  899.0         3.000 ms  7        breaches: P99 too high\nknown within 5 %\n",
 		"\nrecords       total  per second  MB/s\noffered       1000   200.0       \nacknowledged  1000   200.0       0.20\n",
 		"\naborted       5      1.0",
-		"\nlost          1 ", "\nduplicated    2 ", "\nreordered     3 ", "\ncorrupted     4 ",
+		"\nlost          1 ", "\nduplicated    2 ", "\nreordered     3 ", "\ncorrupted     4 ", "\nuncommitted   7 ",
 		"\nlatency       P50       P90       P99       P99.9      max\nresponse      ",
 		"\nschedule lag  ", "\nend to end    ",
 		"\nerrors\n  2 times: timed out\n",

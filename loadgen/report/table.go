@@ -83,7 +83,11 @@ func (r *Report) rows(s Summary) (counters, faults []row) {
 		counters = append(counters, row{"aborted", p.Aborted, per.Aborted, 0})
 	}
 	f := r.Faults
-	return counters, []row{{Name: "lost", Total: f.Lost}, {Name: "duplicated", Total: f.Duplicated}, {Name: "reordered", Total: f.Reordered}, {Name: "corrupted", Total: f.Corrupted}}
+	found := []row{{Name: "lost", Total: f.Lost}, {Name: "duplicated", Total: f.Duplicated}, {Name: "reordered", Total: f.Reordered}, {Name: "corrupted", Total: f.Corrupted}}
+	if p.Aborted > 0 || f.Uncommitted > 0 {
+		found = append(found, row{Name: "uncommitted", Total: f.Uncommitted})
+	}
+	return counters, found
 }
 
 func (t table) records(r *Report, s Summary) {

@@ -208,7 +208,7 @@ func damage(f Faults) []string {
 	for _, k := range []struct {
 		n    uint64
 		what string
-	}{{f.Lost, "lost"}, {f.Duplicated, "duplicated"}, {f.Reordered, "reordered"}, {f.Corrupted, "corrupted"}} {
+	}{{f.Lost, "lost"}, {f.Duplicated, "duplicated"}, {f.Reordered, "reordered"}, {f.Corrupted, "corrupted"}, {f.Uncommitted, "uncommitted"}} {
 		if k.n > 0 {
 			out = append(out, fmt.Sprintf("%s %s", records(k.n), k.what))
 		}
