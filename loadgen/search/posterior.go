@@ -3,6 +3,7 @@ package search
 import (
 	"math"
 	"slices"
+	"sync"
 )
 
 // evidence is what one trial says, as a point of ln(P99/SLO) over ln(rate).
@@ -39,7 +40,8 @@ var (
 	bends  = geometric(8, 400, 7)
 	bases  = [...]float64{0, 0.35, 0.6}
 	noises = geometric(0.03, 0.4, 5)
-	calms  = calmer(noises)
+	// Made when a search first asks: it is a third of the work of starting, which every command would pay.
+	calms = sync.OnceValue(func() []float64 { return calmer(noises) })
 )
 
 const cells = 72 // steps of the knee in one pass
@@ -129,7 +131,7 @@ func (p *posterior) weigh(all []evidence, capacity float64) {
 					model[k] = expected{math.Log(p), e.spread * math.Sqrt(long), min(long, 1)}
 				}
 				for n, noise := range noises {
-					terms = append(terms, likelihood(subtle, model, noise, calms[n]))
+					terms = append(terms, likelihood(subtle, model, noise, calms()[n]))
 				}
 			}
 		}

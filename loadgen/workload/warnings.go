@@ -9,7 +9,8 @@ import (
 )
 
 // busyClient is the rate in records/s beyond which one producing client, which sends from one goroutine, may itself be what limits the run.
-const busyClient = 50_000
+// Two cores shared with the broker saw 288,000/s of 1 KB (bench/LOADGEN.md); half of that is for slower machines.
+const busyClient = 150_000
 
 // fewValues is how many values per client show the shape of a distribution of sizes; with fewer its tail is one value.
 const fewValues = 50
