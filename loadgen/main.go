@@ -115,8 +115,8 @@ func (o *options) flags(app *cli.App) {
 	found.Flag("search.max", "Highest rate to try, in records per second; default: the workload's slo.max.").Float64Var(&o.find.Max)
 	found.Flag("search.start", "Rate to begin with, in records per second; default: the workload's slo.start.").Float64Var(&o.find.Start)
 	found.Flag("search.trials", "Trials at most.").Default(fmt.Sprint(search.DefaultTrials)).IntVar(&o.find.Trials)
-	found.Flag("search.warmup", "Warm-up of each trial.").Default("3s").DurationVar(&o.find.Warmup)
-	found.Flag("search.measure", "Measured time of each trial.").Default("10s").DurationVar(&o.find.Measure)
+	found.Flag("search.warmup", "Warm-up of each trial.").Default("5s").DurationVar(&o.find.Warmup)
+	found.Flag("search.measure", "Measured time of each trial: the longer, the surer.").Default("30s").DurationVar(&o.find.Measure)
 	merged := app.Command("report", "Prints a report that was written as JSON, or one of several copies merged.")
 	merged.Arg("file", "JSON reports of the copies of one run.").Required().StringsVar(&o.files)
 }

@@ -54,13 +54,38 @@ func (s *session) trial(ctx, consuming context.Context, rate float64) (search.Ou
 	m, over := r.Measured, s.find.Measure.Seconds()
 	latency := m.EndToEnd
 	if r.ProduceOnly {
-		latency, m.Consumed = m.Response, m.Acked
+		latency = m.Response
 	}
 	p99, _ := latency.Snapshot().Quantile(0.99)
+	acked, consumed := served(r, s.find.Warmup, s.find.Measure)
+	if r.ProduceOnly {
+		consumed = acked
+	}
 	return search.Outcome{
-		Offered: float64(m.Offered) / over, Acked: float64(m.Acked) / over, Consumed: float64(m.Consumed) / over, P99: p99, Samples: latency.Count(),
+		Offered: float64(m.Offered) / over, Acked: acked, Consumed: consumed, P99: p99, Samples: latency.Count(),
 		Errors: m.Failed, GeneratorLimited: r.Summary().Verdict.Limit == report.LimitGenerator, Steady: steady(r),
 	}, r, nil
+}
+
+// served is the rate at which records were acknowledged and consumed in the whole seconds of the measured time, whenever they were intended:
+// under overload that is what the cluster can do, while of the records intended in that time some come long after it.
+func served(r *report.Report, warmup, length time.Duration) (acked, consumed float64) {
+	from := r.Start.Add(warmup)
+	var over float64
+	for _, p := range r.Series.Points {
+		at := time.Unix(p.At, 0)
+		if at.Before(from) || at.Add(time.Duration(p.Seconds*1e9)).After(from.Add(length)) {
+			continue
+		}
+		over += p.Seconds
+		acked += float64(p.Acked)
+		consumed += float64(p.Consumed)
+	}
+	if over == 0 { // less than two seconds were measured
+		m := r.Measured
+		over, acked, consumed = length.Seconds(), float64(m.Acked), float64(m.Consumed)
+	}
+	return acked / over, consumed / over
 }
 
 // changed is how many times higher the P99 of one half of a trial may be than that of the other while the trial is called steady.

@@ -63,17 +63,20 @@ func (r *ranges) remove(n uint64) (in span, ok bool) {
 		return span{}, false
 	}
 	s := r.list[i]
-	if s.size() == 1 && i == r.head {
-		return r.pop(), true
+	switch { // in place where possible: what is out of order often fills one gap after another
+	case s.size() == 1 && i == r.head:
+		r.pop()
+	case s.size() == 1:
+		r.list = slices.Delete(r.list, i, i+1)
+		r.shrink()
+	case n == s.from:
+		r.list[i].from++
+	case n == s.to-1:
+		r.list[i].to--
+	default:
+		r.list[i].to = n
+		r.list = slices.Insert(r.list, i+1, span{from: n + 1, to: s.to, since: s.since, aborted: s.aborted})
 	}
-	rest := make([]span, 0, 2)
-	for _, part := range [...][2]uint64{{s.from, n}, {n + 1, s.to}} {
-		if part[0] < part[1] {
-			rest = append(rest, span{from: part[0], to: part[1], since: s.since, aborted: s.aborted})
-		}
-	}
-	r.list = slices.Replace(r.list, i, i+1, rest...)
-	r.shrink()
 	return s, true
 }
 
