@@ -54,7 +54,7 @@ down: ## Remove everything that make up made
 lint: ## gofmt, go vet, staticcheck, promtool
 	@.ci/lint
 
-unit: ## Unit tests of every module, with the race detector
+unit: ## Unit tests of every module
 	@.ci/unit
 
 e2e: ## End-to-end tests on the embedded sandbox (takes it down before and after)
