@@ -52,9 +52,10 @@ func leak(w *world, t *turn) {
 		t.kind = verify.Uncommitted
 		return
 	}
-	t.s.later = append(t.s.later, later{at: t.n + 1, before: func() {
-		w.fault(verify.Uncommitted, t.p, -1, t.s, t.n)
-		w.v.Aborted(t.p.n, t.s.producer, t.n)
+	p, s, n := t.p, t.s, t.n
+	s.later = append(s.later, later{at: n + 1, before: func() {
+		w.fault(verify.Uncommitted, p, -1, s, n)
+		w.v.Aborted(p.n, s.producer, n)
 	}})
 }
 
@@ -64,7 +65,7 @@ func leak(w *world, t *turn) {
 func abort(w *world, t *turn) {
 	w.made["aborted"]++
 	t.dropped = true
-	w.giveUp(t, t.n+1, func() { w.v.Aborted(t.p.n, t.s.producer, t.n) })
+	w.giveUp(t, t.n+1, w.v.Aborted)
 }
 
 // fail: the producer gives it up, and it is not in the log or, one time in four, it is.
@@ -73,14 +74,15 @@ func fail(w *world, t *turn) {
 	if t.n > 0 {
 		t.dropped = w.r.IntN(4) > 0
 	}
-	w.giveUp(t, w.after(t), func() { w.v.Failed(t.p.n, t.s.producer, t.n) })
+	w.giveUp(t, w.after(t), w.v.Failed)
 }
 
-func (w *world) giveUp(t *turn, at uint64, tell func()) {
-	t.s.later = append(t.s.later, later{at: at, before: func() {
-		t.s.failed++
-		if t.s.copy == 0 {
-			tell()
+func (w *world) giveUp(t *turn, at uint64, tell func(int32, uint32, uint64)) {
+	p, s, n := t.p, t.s, t.n
+	s.later = append(s.later, later{at: at, before: func() {
+		s.failed++
+		if s.copy == 0 {
+			tell(p.n, s.producer, n)
 		}
 	}})
 }

@@ -28,6 +28,7 @@ type world struct {
 	counts      verify.Counts         // of verifiers that have ended
 	does        []func(*world, *turn) // what may happen to a record
 	clean       bool                  // nothing happens
+	turn        turn
 }
 
 // finding names a fault as people would.
@@ -84,7 +85,7 @@ type later struct {
 	number uint64
 }
 
-// turn is one record on its way.
+// turn is one record on its way. It is used again for the next.
 type turn struct {
 	p       *part
 	s       *source
@@ -191,12 +192,13 @@ func (w *world) produce(p *part, s *source) {
 		s.later[0].before()
 		s.later = s.later[1:]
 	}
-	turn := turn{p: p, s: s, n: s.next}
+	turn := &w.turn
+	turn.p, turn.s, turn.n, turn.kind, turn.dropped = p, s, s.next, "", false
 	s.next++
-	w.stamp(&turn)
+	w.stamp(turn)
 	if kinds := uint64(len(w.does)); !s.busy && !w.clean && w.r.Uint64()>>1 < w.chance*kinds {
 		s.busy, s.until, s.calm = true, turn.n+behind, 0
-		w.does[w.r.IntN(len(w.does))](w, &turn)
+		w.does[w.r.IntN(len(w.does))](w, turn)
 	}
 	if !turn.dropped {
 		w.append(p, s, turn.n, &turn.value, turn.kind)
