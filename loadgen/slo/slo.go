@@ -71,8 +71,8 @@ const (
 	servedOver  = time.Second             // over which the consumed rate is taken
 	stalled     = 1500 * time.Millisecond // nothing consumed for so long, with records due, is an outage
 	persist     = 750 * time.Millisecond  // a backlog older than this is overload; a shorter one is a pause (garbage collection, a slow fsync)
-	ceilingLife = 20 * time.Second        // how long a limit that was found is believed
-	easyFor     = 4 * time.Second         // and how long when latency is far below the target
+	ceilingLife = 8 * time.Second         // how long a limit that was found is believed
+	easyFor     = 3 * time.Second         // and how long when latency is far below the target
 	drainFor    = 10 * time.Second        // at most
 
 	// Speeds are of ln(rate) per second.
@@ -81,7 +81,7 @@ const (
 	probe    = 0.02  // at most, up to a little beyond the last limit
 	probeMax = 0.2   // at most, where no limit was ever seen
 	beyond   = 1.03  // times the last limit: well past it
-	quicken  = 0.15  // of ln(speed) per second once the limit is no longer believed
+	quicken  = 0.25  // of ln(speed) per second once the limit is no longer believed
 	hasten   = 1.0   // the same where latency is far below the target
 	far      = 0.35  // part of the target: so far below
 
