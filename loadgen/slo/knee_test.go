@@ -126,6 +126,48 @@ func TestAfterAnOutageTheNewCapacityIsFilled(t *testing.T) {
 	}
 }
 
+// A JVM that has just started is slow, stands still now and then, and gets faster as its code is compiled. A limit met on the way is none.
+func TestAColdServerIsFollowedAsItGetsFaster(t *testing.T) {
+	const capacity, down, warm, stop, seeds = 1500.0, 10.0, 30.0, 0.15, 8
+	for _, s := range shapes()[2:4] {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			want := knee(s, capacity)
+			for seed := range uint64(seeds) {
+				age := func(at float64) float64 {
+					if at >= settled {
+						return at - settled
+					}
+					return at
+				}
+				r := rand.New(rand.NewPCG(seed, 1))
+				q := s.make(func(at float64) float64 { return capacity * (1 - 0.65*math.Exp(-age(at)/(warm/3))) }, r)
+				q.patience = max(1, 2*s.slo.Seconds())
+				next := 1.0
+				q.pause = func(at float64) float64 {
+					if at > settled-down && at < settled {
+						return settled
+					}
+					for next+stop < at {
+						next += stop + r.ExpFloat64()*3
+					}
+					if at > next && age(at) < warm {
+						return next + stop
+					}
+					return at
+				}
+				tr := simulate(t, slo.Config{SLO: s.slo, Start: 100, Min: 10, Max: 1e6}, q, settled+held+30)
+				for _, from := range []float64{warm + 20, settled + warm + 20} {
+					mean, _ := tr.held(from, from+20)
+					if math.Abs(mean/want-1) > 0.07 {
+						t.Errorf("seed %d: got a mean rate of %.0f/s from %v s on, 10 s after the server was warm, want within 7%% of %.0f/s", seed, mean, from, want)
+					}
+				}
+			}
+		})
+	}
+}
+
 // over is the part of the records done between two times that took longer than the SLO.
 func (tr *trace) over(from, to float64) float64 {
 	d := tr.between(from, to)
