@@ -62,10 +62,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return badUsage
 	}
 	if o.mode == "report" {
-		if err := o.merge(stdout); err != nil {
+		r, err := o.merge()
+		if err == nil {
+			err = o.write(r, stdout)
+		}
+		if err != nil {
 			return complain(err)
 		}
-		return 0
+		return o.verdict(r, log)
 	}
 	p, err := o.plan(time.Now())
 	if err != nil {
@@ -82,13 +86,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Error("loadgen ended", "err", err)
 		return failed
 	}
+	return o.verdict(r, log)
+}
+
+// verdict is the exit code for a report.
+func (o *options) verdict(r *report.Report, log *slog.Logger) int {
 	if r == nil || !o.failOnBreach {
 		return 0
 	}
-	if why := breaches(r); len(why) > 0 {
-		for _, w := range why {
-			log.Error("breach", "why", w)
-		}
+	why := breaches(r)
+	for _, w := range why {
+		log.Error("breach", "why", w)
+	}
+	if len(why) > 0 {
 		return breached
 	}
 	return 0

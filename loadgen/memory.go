@@ -3,8 +3,6 @@ package main
 import (
 	"os"
 	"runtime/debug"
-
-	"github.com/kafkalab/kafkalab/loadgen/workload"
 )
 
 const (
@@ -15,7 +13,7 @@ const (
 )
 
 // limitMemory says how much the runtime may take, unless the environment does.
-func limitMemory(workload.Workload) {
+func limitMemory() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}

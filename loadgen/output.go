@@ -36,21 +36,17 @@ func into(name string, write func(io.Writer) error) error {
 	return nil
 }
 
-// merge is the report command.
-func (o *options) merge(stdout io.Writer) error {
+// merge makes one report of the files.
+func (o *options) merge() (*report.Report, error) {
 	var all []*report.Report
 	for _, name := range o.files {
 		r, err := read(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		all = append(all, r)
 	}
-	r, err := report.Merge(all...)
-	if err != nil {
-		return err
-	}
-	return o.write(r, stdout)
+	return report.Merge(all...)
 }
 
 func read(name string) (*report.Report, error) {
@@ -79,10 +75,11 @@ func breaches(r *report.Report) (why []string) {
 	case r.Search != nil:
 		say(r.Search.Rate == 0, "no rate was found at which the P99 meets the SLO of %v", seconds(s.SLO.Target))
 	default:
-		say(!s.SLO.Met, "%s: the P99 of %v exceeds the SLO of %v", s.SLO.Of, seconds(s.SLO.P99), seconds(s.SLO.Target))
+		say(!s.SLO.Met, "slo: %s", s.SLO)
 	}
 	if r.Search == nil { // a search sends more than there is room for on purpose
-		say(r.Measured.Failed > 0, "failed: %d records", r.Measured.Failed)
+		n := s.PerSecond.Failed * s.Seconds // of the warm-up, when the run ended within it
+		say(n > 0, "failed: %.0f records", n)
 	}
 	f := r.Faults
 	say(f.Lost > 0, "lost: %d records", f.Lost)

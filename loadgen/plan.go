@@ -41,9 +41,11 @@ func (o *options) plan(now time.Time) (plan, error) {
 	if err != nil {
 		problems = append(problems, err)
 	}
-	need(o.p99 >= 0, "slo.p99", "must be above 0", o.p99)
-	if o.p99 != 0 {
+	if o.p99 != 0 && err == nil {
 		w.SLO.P99 = o.p99
+		if err := w.Validate(); err != nil {
+			problems = append(problems, err)
+		}
 	}
 	need(o.duration >= 0, "duration", "must be 0 or more", o.duration)
 	need(o.topic != "", "topic", "must be set", "none")

@@ -55,7 +55,7 @@ func (p plan) drive(ctx context.Context, registry *prometheus.Registry, ready *r
 		return nil, err
 	}
 	s.announce()
-	limitMemory(p.workload)
+	limitMemory()
 	return s.run(ctx)
 }
 
@@ -75,7 +75,7 @@ func (s *session) announce() {
 	w := s.workload
 	s.log.Info("workload", "name", w.Name, "topic", s.topic, "partitions", s.partitions, "mode", s.mode, "slo_p99", w.SLO.P99)
 	s.log.Info("client settings", "settings", s.settings)
-	for _, warning := range w.Warnings() {
+	for _, warning := range w.Warnings(max(1, s.share.Count)) {
 		s.log.Warn(warning)
 	}
 }
@@ -183,7 +183,7 @@ func (s *session) engine(ctx, consuming context.Context, c drive.Config, step fu
 	if rerr != nil {
 		return nil, errors.Join(err, rerr)
 	}
-	r.Program, r.Mode, r.Settings, r.Warnings = "loadgen "+version.Version, s.mode, s.settings, s.workload.Warnings()
+	r.Program, r.Mode, r.Settings, r.Warnings = "loadgen "+version.Version, s.mode, s.settings, s.workload.Warnings(max(1, s.share.Count))
 	if s.mode == report.ModeSLO {
 		r.MaxRate = s.workload.SLO.Max
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/kafkalab/kafkalab/loadgen/hist"
@@ -51,30 +52,33 @@ func (s *session) trial(ctx, consuming context.Context, rate float64) (search.Ou
 	if ctx.Err() != nil {
 		return search.Outcome{}, r, ctx.Err()
 	}
-	m, over := r.Measured, s.find.Measure.Seconds()
-	latency := m.EndToEnd
-	if r.ProduceOnly {
-		latency = m.Response
+	m, over := r.Measured, r.Lasted-r.Warmup // the warm-up ends when consumers have joined, and is then longer than was asked for
+	if over <= 0 {
+		return search.Outcome{}, r, fmt.Errorf("measure %.0f records/s: the warm-up took all of %v", rate, c.Duration)
 	}
-	p99, _ := latency.Snapshot().Quantile(0.99)
-	acked, consumed := served(r, s.find.Warmup, s.find.Measure)
-	if r.ProduceOnly {
-		consumed = acked
+	p99, _ := m.EndToEnd.Snapshot().Quantile(0.99)
+	acked, consumed := served(r)
+	// Each group reads every record, and those of transactions that were aborted on purpose were served too.
+	aborted := float64(m.Aborted) / over
+	acked += aborted
+	consumed /= float64(s.workload.Consumer.Groups)
+	if s.workload.Consumer.Isolation == "read_committed" {
+		consumed += aborted
 	}
 	return search.Outcome{
-		Offered: float64(m.Offered) / over, Acked: acked, Consumed: consumed, P99: p99, Samples: latency.Count(),
+		Offered: float64(m.Offered) / over, Acked: acked, Consumed: consumed, P99: p99, Samples: m.EndToEnd.Count(),
 		Errors: m.Failed, GeneratorLimited: r.Summary().Verdict.Limit == report.LimitGenerator, Steady: steady(r),
 	}, r, nil
 }
 
 // served is the rate at which records were acknowledged and consumed in the whole seconds of the measured time, whenever they were intended:
 // under overload that is what the cluster can do, while of the records intended in that time some come long after it.
-func served(r *report.Report, warmup, length time.Duration) (acked, consumed float64) {
-	from := r.Start.Add(warmup)
+func served(r *report.Report) (acked, consumed float64) {
+	from, to := r.Start.Add(time.Duration(r.Warmup*1e9)), r.Start.Add(time.Duration(r.Lasted*1e9))
 	var over float64
 	for _, p := range r.Series.Points {
 		at := time.Unix(p.At, 0)
-		if at.Before(from) || at.Add(time.Duration(p.Seconds*1e9)).After(from.Add(length)) {
+		if at.Before(from) || at.Add(time.Duration(p.Seconds*1e9)).After(to) {
 			continue
 		}
 		over += p.Seconds
@@ -83,7 +87,7 @@ func served(r *report.Report, warmup, length time.Duration) (acked, consumed flo
 	}
 	if over == 0 { // less than two seconds were measured
 		m := r.Measured
-		over, acked, consumed = length.Seconds(), float64(m.Acked), float64(m.Consumed)
+		over, acked, consumed = r.Lasted-r.Warmup, float64(m.Acked), float64(m.Consumed)
 	}
 	return acked / over, consumed / over
 }
@@ -106,11 +110,7 @@ func steady(r *report.Report) bool {
 	p99 := func(points []report.Point) time.Duration {
 		var sum hist.Snapshot
 		for _, p := range points {
-			if r.ProduceOnly {
-				sum.MergePacked(p.Response)
-			} else {
-				sum.MergePacked(p.EndToEnd)
-			}
+			sum.MergePacked(p.EndToEnd)
 		}
 		q, _ := sum.Quantile(0.99)
 		return q

@@ -1,8 +1,8 @@
 // Package kafkatest runs a real single-node Kafka for tests.
 //
 // It promises a broker that answers requests on loopback, configured by the same KAFKA_* variables and started by the same script as the
-// one in the Kafka image, with a data directory of its own that outlives Restart and Kill; and that nothing of it, neither process nor
-// file, is left when the test ends, even when the test program is killed. It leaves out what a test does with the broker: topics, data and
+// one in the Kafka image, with a data directory of its own that outlives Restart and Kill; and that nothing of it is left when the test
+// ends: no process even when the test program is killed, no file unless it is. It leaves out what a test does with the broker: topics, data and
 // several nodes.
 //
 // It needs Kafka's distribution in .lab/kafka of the checkout and a JRE: "make build" (or k8s-sandbox/image/build.sh kafka-dist) puts it

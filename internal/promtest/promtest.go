@@ -66,6 +66,7 @@ func Start(t testing.TB, targets ...string) *Server {
 		if err := s.proc.end(); err != nil {
 			t.Errorf("stop prometheus: %v", err)
 		}
+		_ = os.RemoveAll(dir) // there still if Prometheus ended by itself
 	})
 	if err := s.ready(t.Context()); err != nil {
 		t.Fatalf("start prometheus: %v; its log ends with:\n%s", err, s.tail(20))

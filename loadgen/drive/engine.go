@@ -166,9 +166,9 @@ func (e *Engine) worker(n int) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	room := slots(c.Workload.Producer.InFlight, clients, c.Workload.Payload)
+	room := c.Workload.Slots()
 	if e.plan.Shape == schedule.Closed {
-		room = plan.InFlight()
+		room = min(plan.InFlight(), room+1) // the first clients have one more where they do not come out even
 	}
 	return &worker{
 		e: e, n: n, maxLate: c.Catchup, plan: plan, free: newQueue(newRecords(room, c.Topic, c.Workload.Payload, e.stream(n))), changed: make(chan struct{}, 1), due: make([]time.Duration, 0, atOnce),

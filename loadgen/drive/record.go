@@ -81,11 +81,3 @@ func newRecords(n int, topic string, c payload.Config, stream uint64) []*Record 
 	}
 	return out
 }
-
-// arenaBytes bounds the memory of all slots; with large records it bounds the records in flight too.
-const arenaBytes = 64 << 20
-
-// slots is how many records of a workload may be in flight per client.
-func slots(inFlight, clients int, p payload.Config) int {
-	return max(1, min(inFlight, arenaBytes/p.MeanBytes())/clients)
-}

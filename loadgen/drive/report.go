@@ -24,7 +24,7 @@ func (e *Engine) Report() (*report.Report, error) {
 	faults := e.Faults()
 	r := &report.Report{
 		Schema: report.Schema, Workload: workload, Topic: e.c.Topic, Partitions: e.c.Partitions, SLO: config.SLO.P99.Seconds(),
-		ProduceOnly: len(e.verify) == 0, Closed: e.plan.Shape == schedule.Closed,
+		ProduceOnly: len(e.verify) == 0, Groups: len(e.verify), Copies: e.c.Share.Count, Closed: e.plan.Shape == schedule.Closed,
 		Lasted: e.Lasted().Seconds(), WarmUp: phaseOf(e.totals(warmup)), Measured: phaseOf(e.totals(measure)),
 		Faults: report.Faults{
 			Lost: faults.Lost, Duplicated: faults.Duplicated, Reordered: faults.Reordered, Corrupted: faults.Corrupted, Uncommitted: faults.Uncommitted,

@@ -15,13 +15,13 @@ func (k Kafka) Settings() (map[string]string, error) {
 	w := k.Workload
 	out := map[string]string{
 		"brokers":                      strings.Join(k.Client.Brokers, ","),
-		"tls":                          strconv.FormatBool(p.Net.TLS.Enable),
+		"tls":                          strconv.FormatBool(k.Client.Security.TLS.Enabled),
 		"sasl.mechanism":               "none",
 		"net.dial.timeout":             p.Net.DialTimeout.String(),
 		"net.read.timeout":             p.Net.ReadTimeout.String(),
 		"metadata.refresh":             p.Metadata.RefreshFrequency.String(),
 		"producer.clients":             fmt.Sprint(w.Producer.Clients),
-		"producer.in_flight":           fmt.Sprint(w.Producer.Clients * slots(w.Producer.InFlight, w.Producer.Clients, w.Payload)),
+		"producer.in_flight":           fmt.Sprint(w.Producer.Clients * w.Slots()),
 		"producer.acks":                w.Producer.Acks,
 		"producer.idempotent":          strconv.FormatBool(w.Producer.Idempotent),
 		"producer.compression":         p.Producer.Compression.String(),
@@ -39,8 +39,12 @@ func (k Kafka) Settings() (map[string]string, error) {
 		"consumer.groups":              fmt.Sprint(groups(w)),
 		"consumer.clients":             fmt.Sprint(w.Consumer.Clients),
 	}
-	if p.Net.SASL.Enable {
-		out["sasl.mechanism"] = string(p.Net.SASL.Mechanism)
+	if m := k.Client.Security.SASL.Mechanism; m != "" {
+		out["sasl.mechanism"] = m
+	}
+	if n := w.Producer.Transactions.Records; n > 0 {
+		out["producer.requests.in_flight"] = "1" // sarama's condition
+		out["producer.transaction.records"] = fmt.Sprint(min(n, w.Slots()))
 	}
 	if w.Keys.Length() > 0 {
 		out["producer.partitioner"] = "murmur2 of the key"

@@ -20,11 +20,10 @@ var shaping = [...]string{"compression.type", "flush.messages", "flush.ms", "ret
 func (k Kafka) EnsureTopic(ctx context.Context) (partitions int, err error) {
 	for said := false; ; {
 		partitions, err = k.ensureTopic()
-		var kerr *sarama.TopicError
 		if err == nil || ctx.Err() != nil {
 			return partitions, err
 		}
-		if errors.As(err, &kerr) && !errors.Is(kerr.Err, sarama.ErrTopicAlreadyExists) && !retriable(kerr.Err) {
+		if code, said := refusal(err); said && !retriable(code) {
 			return 0, err
 		}
 		if !said {
@@ -38,9 +37,28 @@ func (k Kafka) EnsureTopic(ctx context.Context) (partitions int, err error) {
 	}
 }
 
+// refusal is what the cluster says, in whichever of sarama's types; false when it did not answer.
+func refusal(err error) (sarama.KError, bool) {
+	var (
+		topic *sarama.TopicError
+		parts *sarama.TopicPartitionError
+		code  sarama.KError
+	)
+	switch {
+	case errors.As(err, &topic):
+		return topic.Err, true
+	case errors.As(err, &parts):
+		return parts.Err, true
+	}
+	return code, errors.As(err, &code)
+}
+
 func retriable(err sarama.KError) bool {
 	return slices.Contains([]sarama.KError{
 		sarama.ErrNotController, sarama.ErrRequestTimedOut, sarama.ErrLeaderNotAvailable, sarama.ErrBrokerNotAvailable,
+		sarama.ErrTopicAlreadyExists,      // made by somebody else between our looking and our making
+		sarama.ErrUnknownTopicOrPartition, // and this one's deletion
+		sarama.ErrNotLeaderForPartition, sarama.ErrConsumerCoordinatorNotAvailable, sarama.ErrOffsetsLoadInProgress,
 		sarama.ErrInvalidReplicationFactor, // fewer brokers than replicas: so it is while a cluster is starting
 	}, err)
 }

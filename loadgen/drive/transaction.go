@@ -63,7 +63,7 @@ func (k Kafka) openTransactions(n int, done func([]*Record, error)) (Sink, error
 	t := &transactor{
 		connect: func() (sarama.Client, error) { return sarama.NewClient(k.Client.Brokers, c) },
 		done:    done, log: k.Logger,
-		most:   min(p.Transactions.Records, slots(p.InFlight, p.Clients, k.Workload.Payload)),
+		most:   min(p.Transactions.Records, k.Workload.Slots()),
 		doomed: func() bool { return dice.Float64() < p.Transactions.AbortRate },
 		in:     make(chan *Record), closing: make(chan struct{}), ended: make(chan struct{}),
 		hurry: hurry, look: time.NewTicker(20 * time.Millisecond),

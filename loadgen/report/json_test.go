@@ -98,7 +98,7 @@ func TestADamagedDocumentIsRefusedWithTheFieldsName(t *testing.T) {
 		to   any
 		want string
 	}{
-		"another version":              {"schema", 2, "schema: must be 1, another version of loadgen has written this (got 2)"},
+		"another version":              {"schema", 1, "schema: must be 2, another version of loadgen has written this (got 1)"},
 		"no version":                   {"schema", nil, "schema: is missing"},
 		"a version in words":           {"schema", "one", "schema: must be a value of type int (got \"one\")"},
 		"an unknown field":             {"topics", 1, "topics: there is no such field"},

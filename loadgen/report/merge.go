@@ -47,6 +47,8 @@ func (m *Report) same(r *Report, who string, found *problems) {
 	need(r.Partitions == m.Partitions, "partitions", m.Partitions, r.Partitions)
 	need(r.SLO == m.SLO, "slo_p99_seconds", m.SLO, r.SLO)
 	need(r.Warmup == m.Warmup, "warmup_seconds", m.Warmup, r.Warmup)
+	need(r.Copies == m.Copies, "copies", m.Copies, r.Copies)
+	need(r.Groups == m.Groups, "consumer_groups", m.Groups, r.Groups)
 	need(r.ProduceOnly == m.ProduceOnly, "produce_only", m.ProduceOnly, r.ProduceOnly)
 	need(r.Closed == m.Closed, "closed_loop", m.Closed, r.Closed)
 	found.need(r.Mode != ModeSearch, who+": mode", "searches cannot be merged: each tries rates of its own", r.Mode)

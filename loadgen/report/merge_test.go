@@ -148,7 +148,7 @@ func TestOtherRunsAreRefused(t *testing.T) {
 		change func(*report.Report)
 		want   string
 	}{
-		"another schema":            {func(r *report.Report) { r.Schema = 2 }, "report 2: schema: must be that of the first report, 1 (got 2)"},
+		"another schema":            {func(r *report.Report) { r.Schema = 1 }, "report 2: schema: must be that of the first report, 2 (got 1)"},
 		"another mode":              {func(r *report.Report) { r.Mode = report.ModeSLO }, "report 2: mode: must be that of the first report, run (got slo)"},
 		"another workload":          {func(r *report.Report) { r.Workload.Name = "bulk" }, "report 2: workload.name: must be that of the first report, sample (got bulk)"},
 		"the workload changed":      {func(r *report.Report) { r.Workload = other }, "report 2: workload.config.producer.acks: must be that of the first report, all (got leader)"},

@@ -20,7 +20,7 @@ import (
 )
 
 // Schema is the version of the document. It changes when a field changes its meaning, appears or goes.
-const Schema = 1
+const Schema = 2
 
 // The modes.
 const (
@@ -41,6 +41,9 @@ type Report struct {
 	MaxRate    float64  `json:"max_rate"`        // records per second that slo and search may ask for; 0: no limit
 	// ProduceOnly says that nothing was to be consumed: the SLO is then about the response time.
 	ProduceOnly bool `json:"produce_only"`
+	Groups      int  `json:"consumer_groups"` // that each read everything
+	// Copies is how many send one schedule together. A report of some of them knows what they have sent, and of what all have sent a part.
+	Copies int `json:"copies"`
 	// Closed says that the rate follows from the records in flight, not from a schedule.
 	Closed bool `json:"closed_loop"`
 
@@ -84,6 +87,9 @@ func NewWorkload(name string, config any) (Workload, error) {
 	return Workload{Name: name, Config: raw}, nil
 }
 
+// partial says that copies are missing. What the ones that are there consumed is then not what they sent.
+func (r *Report) partial() bool { return len(r.Generators) < r.Copies }
+
 func (w Workload) equal(o Workload) bool { return w.Name == o.Name && bytes.Equal(w.Config, o.Config) }
 
 // Phase is what was counted of the records meant for one phase, however late they came.
@@ -93,7 +99,7 @@ type Phase struct {
 	Acked         uint64 `json:"acked"`
 	Failed        uint64 `json:"failed"` // given up, sent or not
 	Retried       uint64 `json:"retried"`
-	Aborted       uint64 `json:"aborted"` // acknowledged in a transaction that was then aborted on purpose
+	Aborted       uint64 `json:"aborted"` // in a transaction that was aborted on purpose: neither acknowledged nor failed
 	Consumed      uint64 `json:"consumed"`
 	AckedBytes    uint64 `json:"acked_bytes"` // of values
 	ConsumedBytes uint64 `json:"consumed_bytes"`

@@ -129,6 +129,9 @@ func (r *Report) slo(latency map[string]Figures) *SLOResult {
 		of = Response
 	}
 	f, there := latency[of]
+	if !there && r.partial() {
+		return nil // fewer partitions than copies: this one had nothing to consume, and says nothing about latency
+	}
 	return &SLOResult{Of: of, Target: r.SLO, P99: f.P99, Met: there && f.P99 <= r.SLO}
 }
 

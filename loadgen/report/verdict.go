@@ -44,7 +44,7 @@ func judge(r *Report, p *Phase, s Summary) Verdict {
 		reasons = append(reasons, fmt.Sprintf("the generator was on time: P99 of schedule lag %s", seconds(f.P99)))
 	}
 	if s.SLO != nil {
-		reasons = append(reasons, sloReason(s.SLO))
+		reasons = append(reasons, s.SLO.String())
 	}
 	return Verdict{LimitTarget, append(reasons, damage(r.Faults)...)}
 }
@@ -131,9 +131,10 @@ func broker(r *Report, p *Phase, s Summary) []string {
 	reason(r.Closed, "closed loop: the rate is what Kafka makes of the records in flight")
 	n := unsent(p)
 	reason(float64(n) >= failing*float64(p.Offered), "%s (%s) could not be sent in time", records(n), percent(float64(n)/float64(p.Offered)))
-	reason(float64(p.Acked) < served*float64(p.Offered), "acknowledged %s of %s records offered per second", rate(s.PerSecond.Acked), rate(s.PerSecond.Offered))
-	due := p.Acked - min(p.Acked, p.Aborted)
-	reason(!r.ProduceOnly && float64(p.Consumed) < served*float64(due), "consumed %s of %s records acknowledged per second", rate(s.PerSecond.Consumed), rate(s.PerSecond.Acked))
+	reason(float64(p.Acked+p.Aborted) < served*float64(p.Offered), "acknowledged %s of %s records offered per second", rate(s.PerSecond.Acked), rate(s.PerSecond.Offered))
+	groups := max(1, r.Groups) // each of them reads every record
+	reason(!r.ProduceOnly && !r.partial() && float64(p.Consumed) < served*float64(p.Acked)*float64(groups),
+		"consumed %s of %s records acknowledged per second", rate(s.PerSecond.Consumed), rate(s.PerSecond.Acked*float64(groups)))
 	for i, g := range r.Generators {
 		b := share(r, g)
 		reason(b >= blocking && !r.Closed, "the senders of process %d waited %s of their time for one of %d records in flight to be acknowledged", i+1, percent(b), g.InFlight)
@@ -142,13 +143,14 @@ func broker(r *Report, p *Phase, s Summary) []string {
 		reason(last > grew*first && last-first > growth, "the median response grew from %s to %s while the senders were on time", seconds(first), seconds(last))
 	}
 	if s.SLO != nil {
-		reason(!s.SLO.Met, "%s", sloReason(s.SLO))
-		reason(r.Mode == ModeSLO && s.SLO.Met && !r.ceiling(), "the rate was held where %s", sloReason(s.SLO))
+		reason(!s.SLO.Met, "%s", s.SLO.String())
+		reason(r.Mode == ModeSLO && s.SLO.Met && !r.ceiling(), "the rate was held where %s", s.SLO.String())
 	}
 	return out
 }
 
-func sloReason(s *SLOResult) string {
+// String says whether the objective was met, by how much, and of which latency.
+func (s *SLOResult) String() string {
 	is := "meets"
 	if !s.Met {
 		is = "breaches"

@@ -86,7 +86,14 @@ func TestTheVerdictNamesWhatLimitedTheRun(t *testing.T) {
 		"records given up unsent": {made{}, func(r *report.Report) { r.Measured.Sent, r.Measured.Acked, r.Measured.Failed = 9900, 9900, 100 }, report.LimitBroker,
 			"100 records (1 %) could not be sent in time"},
 		"consumption that falls behind":  {made{}, func(r *report.Report) { r.Measured.Consumed = 9000 }, report.LimitBroker, "consumed 180.0 of 200.0 records acknowledged per second"},
-		"aborted records are not missed": {made{}, func(r *report.Report) { r.Measured.Consumed, r.Measured.Aborted = 9000, 1000 }, report.LimitTarget, ""},
+		"aborted records are not missed": {made{}, func(r *report.Report) { r.Measured.Acked, r.Measured.Consumed, r.Measured.Aborted = 5000, 5000, 5000 }, report.LimitTarget, ""},
+		"aborted records hide nothing": {made{}, func(r *report.Report) { r.Measured.Acked, r.Measured.Consumed, r.Measured.Aborted = 5000, 4000, 5000 }, report.LimitBroker,
+			"consumed 80.0 of 100.0 records acknowledged per second"},
+		"one of two groups that stopped": {made{}, func(r *report.Report) { r.Groups = 2 }, report.LimitBroker, "consumed 200.0 of 400.0 records acknowledged per second"},
+		"a copy that consumed another's": {made{}, func(r *report.Report) { r.Copies, r.Measured.Consumed = 2, 100 }, report.LimitTarget, ""},
+		"a copy without a partition": {made{}, func(r *report.Report) {
+			r.Copies, r.Measured.Consumed, r.Measured.EndToEnd = 2, 0, hist.Packed{}
+		}, report.LimitTarget, ""},
 		"nothing was to be consumed": {made{}, func(r *report.Report) {
 			r.ProduceOnly = true
 			r.Measured.Consumed, r.Measured.EndToEnd = 0, hist.Packed{}

@@ -96,7 +96,7 @@ func FuzzParse(f *testing.F) {
 		if err := w.Validate(); err != nil {
 			t.Errorf("it was taken and is not sound: %v", err)
 		}
-		for _, s := range w.Warnings() {
+		for _, s := range w.Warnings(1) {
 			if s == "" {
 				t.Error("a warning without words")
 			}

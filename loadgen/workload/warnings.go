@@ -16,13 +16,15 @@ const busyClient = 150_000
 const fewValues = 50
 
 // Warnings says which settings spoil the measurement although they are allowed: a sentence for each, with the field, its value, what it
-// does and what to do. The workload must be sound. A rate that the caller gives must be in Schedule for the warnings to consider it.
-func (w Workload) Warnings() []string {
+// does and what to do. The workload must be sound. A rate that the caller gives must be in Schedule for the warnings to consider it. Each of
+// several copies sends its part of it with clients of its own.
+func (w Workload) Warnings(copies int) []string {
 	var out warnings
-	w.warnProducer(&out)
+	peak := w.peak() / float64(copies)
+	w.warnProducer(&out, peak)
 	w.warnConsumer(&out)
-	w.warnTransactions(&out)
-	w.warnSchedule(&out)
+	w.warnTransactions(&out, peak)
+	w.warnSchedule(&out, copies)
 	w.warnRecords(&out)
 	return out
 }
@@ -37,8 +39,8 @@ func (o *warnings) when(spoilt bool, format string, args ...any) {
 	}
 }
 
-func (w Workload) warnProducer(o *warnings) {
-	p, p99, peak := w.Producer, w.SLO.P99, w.peak()
+func (w Workload) warnProducer(o *warnings, peak float64) {
+	p, p99 := w.Producer, w.SLO.P99
 	o.when(p.Linger > p99/2,
 		"producer.linger %v is more than half of slo.p99 %v, and records that wait for their batch are late by that much: "+
 			"lower it or raise slo.p99.",
@@ -62,18 +64,24 @@ func (w Workload) warnProducer(o *warnings) {
 		"producer.clients %d share topic.partitions %d: clients that write to the same partition wait for each other in "+
 			"the broker. Take at least as many partitions as clients.",
 		p.Clients, w.Topic.Partitions)
-	if need := peak * p99.Seconds(); need > float64(p.InFlight) {
-		o.add("producer.in_flight %d is below the %.0f records that are under way at %s when latency is at slo.p99 %v: records "+
-			"will wait in the generator before Kafka is at its limit. Raise it.",
-			p.InFlight, need, perSecond(peak), p99)
+	if need, room := peak*p99.Seconds(), w.Slots()*p.Clients; need > float64(room) {
+		if room < p.InFlight/p.Clients*p.Clients {
+			o.add("payload.bytes %d leaves room for %d records under way (their values take %d MiB together at most), below the %.0f at %s "+
+				"when latency is at slo.p99 %v: records will wait in the generator before Kafka is at its limit. Take several copies.",
+				w.Payload.MeanBytes(), room, arenaBytes>>20, need, perSecond(peak), p99)
+		} else {
+			o.add("producer.in_flight %d is below the %.0f records that are under way at %s when latency is at slo.p99 %v: records "+
+				"will wait in the generator before Kafka is at its limit. Raise it.",
+				p.InFlight, need, perSecond(peak), p99)
+		}
 	}
 }
 
 func (w Workload) warnConsumer(o *warnings) {
 	c, p99 := w.Consumer, w.SLO.P99
 	if c.Clients == 0 {
-		o.add("consumer.clients 0 reads nothing back: there is no end-to-end latency, so slo.p99 is not looked at, and loss is " +
-			"not noticed. Take at least 1 unless only producing is of interest.")
+		o.add("consumer.clients 0 reads nothing back: there is no end-to-end latency, so slo.p99 is held against the response time, and " +
+			"loss is not noticed. Take at least 1 unless only producing is of interest.")
 		return
 	}
 	o.when(c.FetchMin > 1 && c.MaxWait > p99/2,
@@ -87,7 +95,7 @@ func (w Workload) warnConsumer(o *warnings) {
 	}
 }
 
-func (w Workload) warnTransactions(o *warnings) {
+func (w Workload) warnTransactions(o *warnings, peak float64) {
 	t := w.Producer.Transactions
 	if t.Records == 0 {
 		o.when(w.Consumer.Clients > 0 && w.Consumer.Isolation == "read_committed",
@@ -101,7 +109,7 @@ func (w Workload) warnTransactions(o *warnings) {
 	o.when(t.AbortRate == 1,
 		"producer.transactions.abort_rate 1 aborts everything: no record is ever committed, so no acknowledged or "+
 			"end-to-end latency of a committed record is measured. Lower it.")
-	if peak := w.peak(); peak > 0 {
+	if peak > 0 {
 		// Drive ends a transaction that does not fill up within a second, which is late enough.
 		fill := min(time.Second, time.Duration(float64(t.Records)*float64(w.Producer.Clients)/peak*1e9).Round(time.Millisecond))
 		o.when(fill > w.SLO.P99/2,
@@ -111,7 +119,7 @@ func (w Workload) warnTransactions(o *warnings) {
 	}
 }
 
-func (w Workload) warnSchedule(o *warnings) {
+func (w Workload) warnSchedule(o *warnings, copies int) {
 	s := w.Schedule
 	o.when(w.Warmup == 0,
 		"warmup 0s counts the first records, which find cold connections, caches and a JVM that has compiled nothing: "+
@@ -123,9 +131,11 @@ func (w Workload) warnSchedule(o *warnings) {
 	o.when(s.Shape == schedule.Ramp && s.Over <= w.Warmup,
 		"schedule.over %v ends within warmup %v: the ramp itself is not measured. Lengthen it or shorten the warm-up.",
 		s.Over, w.Warmup)
-	o.when(s.Shape == schedule.Burst && s.Size > w.Producer.InFlight,
-		"schedule.size %d is above producer.in_flight %d: the rest of each burst waits in the generator. Raise in_flight.",
-		s.Size, w.Producer.InFlight)
+	room := w.Slots() * w.Producer.Clients * copies
+	o.when(s.Shape == schedule.Burst && s.Size > room,
+		"schedule.size %d is above the %d records that may be under way by producer.in_flight %d and %d MiB of values: the rest of each burst "+
+			"waits in the generator. Raise in_flight, or take smaller records or more copies.",
+		s.Size, room, w.Producer.InFlight, arenaBytes>>20)
 }
 
 func (w Workload) warnRecords(o *warnings) {
@@ -151,11 +161,11 @@ func (w Workload) warnRecords(o *warnings) {
 			"Widen the range or lower payload.sigma.",
 			c.Bytes, c.Min, c.Max, mean)
 	}
-	each := w.Producer.InFlight / w.Producer.Clients
+	each := w.Slots()
 	o.when(c.Distribution != payload.Fixed && each < fewValues,
-		"producer.in_flight %d gives each of producer.clients %d only %d sizes to take turns with, too few for "+
+		"producer.in_flight %d (and %d MiB of values) gives each of producer.clients %d only %d sizes to take turns with, too few for "+
 			"payload.distribution %s: take %d or more for each client.",
-		w.Producer.InFlight, w.Producer.Clients, each, c.Distribution, fewValues)
+		w.Producer.InFlight, arenaBytes>>20, w.Producer.Clients, each, c.Distribution, fewValues)
 	o.when(w.Topic.Config["retention.ms"] == "" && w.Topic.Config["retention.bytes"] == "",
 		"topic.config has neither retention.ms nor retention.bytes, so the broker keeps what it is sent for days and a "+
 			"long run fills its disk: set one, and segment.bytes well below it.")

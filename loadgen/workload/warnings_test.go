@@ -36,6 +36,8 @@ func TestWarningsNameTheFieldTheValueAndWhatToDo(t *testing.T) {
 			[]string{"producer.in_flight 4096", "50000 records/s"}},
 		"in flight below the crest": {sound + "schedule: {shape: sine, rate: 15000, amplitude: 15000, period: 1m}\n",
 			[]string{"producer.in_flight 4096", "30000 records/s"}},
+		"records too large to have many under way": {sound + "schedule: {rate: 10000}\npayload: {bytes: 100000}\nproducer: {in_flight: 4096}\n",
+			[]string{"payload.bytes 100000", "670 records", "below the 2000", "several copies"}},
 		"nothing read back":                {sound + "consumer: {clients: 0}\n", []string{"consumer.clients 0", "slo.p99", "Take at least 1"}},
 		"fetches held back":                {sound + "consumer: {fetch_min: 100000, max_wait: 150ms}\n", []string{"consumer.fetch_min 100000", "consumer.max_wait 150ms", "lower max_wait"}},
 		"a long wait for the first byte":   {sound + "consumer: {max_wait: 5s}\n", nil},
@@ -61,7 +63,7 @@ func TestWarningsNameTheFieldTheValueAndWhatToDo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := w.Warnings()
+			got := w.Warnings(1)
 			if tc.want == nil {
 				if len(got) > 0 {
 					t.Errorf("got %q, want none", got)
@@ -83,12 +85,25 @@ func TestWarningsNameTheFieldTheValueAndWhatToDo(t *testing.T) {
 	}
 }
 
+func TestEachOfSeveralCopiesIsWarnedOfItsOwnPart(t *testing.T) {
+	w, err := workload.Parse([]byte(sound + "schedule: {rate: 200000}\nproducer: {clients: 1, in_flight: 8192}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.Warnings(1); len(got) != 2 {
+		t.Errorf("alone: got %q, want one about the client and one about in_flight", got)
+	}
+	if got := w.Warnings(8); len(got) != 0 {
+		t.Errorf("one of eight: got %q, want none", got)
+	}
+}
+
 func TestWarningsComeTogether(t *testing.T) {
 	w, err := workload.Parse([]byte("name: w\nproducer: {acks: none, linger: 1s}\nwarmup: 0s\nconsumer: {clients: 0}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := w.Warnings(); len(got) != 5 {
+	if got := w.Warnings(1); len(got) != 5 {
 		t.Errorf("got %d: %q, want 5", len(got), got)
 	}
 }

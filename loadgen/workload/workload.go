@@ -53,6 +53,18 @@ type Workload struct {
 	Seed     uint64          `yaml:"seed"`   // of what has none of its own: the times of a poisson schedule, which transactions are aborted
 }
 
+// arenaBytes bounds the memory of all values; with large records it bounds the records under way too.
+const arenaBytes = 64 << 20
+
+// Slots is how many records each producing client may have under way.
+func (w Workload) Slots() int {
+	most := w.Producer.InFlight
+	if w.Schedule.Shape == schedule.Closed {
+		most = w.Schedule.InFlight
+	}
+	return max(1, min(most, arenaBytes/w.Payload.MeanBytes())/w.Producer.Clients)
+}
+
 // Topic is what the topic must be. Config holds topic configs by their Kafka names.
 type Topic struct {
 	Partitions  int               `yaml:"partitions"`

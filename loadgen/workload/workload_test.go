@@ -28,7 +28,7 @@ func TestPresetsAreSound(t *testing.T) {
 		if w.Name != name || w.About == "" {
 			t.Errorf("%s: got name %q, about %q", name, w.Name, w.About)
 		}
-		if got := w.Warnings(); len(got) > 0 {
+		if got := w.Warnings(1); len(got) > 0 {
 			t.Errorf("%s spoils its own measurement: %q", name, got)
 		}
 		for _, key := range []string{"retention.ms", "retention.bytes", "segment.bytes"} {
