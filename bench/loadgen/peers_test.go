@@ -41,6 +41,7 @@ const jobVariable = "LOADGEN_BENCH_JOB"
 type outcome struct {
 	Acked   uint64
 	Seconds float64 // in which they were acknowledged
+	All     uint64  // records, those of a warm-up included
 	CPU     float64 // seconds of the whole process, start and end included
 	RSS     int64   // bytes at most
 }
@@ -84,6 +85,12 @@ func (j job) run(b *testing.B, peer string) outcome {
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	o.CPU = float64(usage.Utime.Nano()+usage.Stime.Nano()) / 1e9
 	o.RSS = usage.Maxrss * 1024
+	switch peer {
+	case bare:
+		o.All = o.Acked
+	case java, file:
+		o.All = uint64(j.Records + j.Records/4)
+	}
 	return o
 }
 
@@ -91,7 +98,7 @@ func (j job) run(b *testing.B, peer string) outcome {
 func (j job) workload() []byte {
 	return fmt.Appendf(nil, `
 name: bench
-warmup: 0s
+warmup: 1s
 schedule: {shape: closed, in_flight: 10000}
 topic: {partitions: %d}
 payload: {bytes: %d}
@@ -112,20 +119,24 @@ func (j job) loadgen() (*exec.Cmd, error) {
 
 // reported reads loadgen's report.
 func reported(out []byte) (outcome, error) {
+	type phase struct {
+		Acked  uint64 `json:"acked"`
+		Failed uint64 `json:"failed"`
+	}
 	var r struct {
 		Lasted   float64 `json:"lasted_seconds"`
-		Measured struct {
-			Acked  uint64 `json:"acked"`
-			Failed uint64 `json:"failed"`
-		} `json:"measured"`
+		Warmup   float64 `json:"warmup_seconds"`
+		WarmUp   phase   `json:"warm_up"`
+		Measured phase   `json:"measured"`
 	}
 	if err := json.Unmarshal(out, &r); err != nil {
 		return outcome{}, err
 	}
-	if r.Measured.Failed > 0 {
-		return outcome{}, fmt.Errorf("%d records failed", r.Measured.Failed)
+	if failed := r.WarmUp.Failed + r.Measured.Failed; failed > 0 {
+		return outcome{}, fmt.Errorf("%d records failed", failed)
 	}
-	return outcome{Acked: r.Measured.Acked, Seconds: r.Lasted}, nil
+	// Of the records meant for the measured time some are answered after it, as many as were under way when it began.
+	return outcome{Acked: r.Measured.Acked, Seconds: r.Lasted - r.Warmup, All: r.WarmUp.Acked + r.Measured.Acked}, nil
 }
 
 // self is this test's own binary as the bare loop.

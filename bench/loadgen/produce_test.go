@@ -100,7 +100,7 @@ func report(b *testing.B, all []string, results map[string][]outcome, size int) 
 	for _, peer := range all {
 		rates := each(results[peer], outcome.rate)
 		rate[peer] = median(rates)
-		cpu[peer] = median(each(results[peer], func(o outcome) float64 { return o.CPU / float64(o.Acked) * 1e6 }))
+		cpu[peer] = median(each(results[peer], func(o outcome) float64 { return o.CPU / float64(o.All) * 1e6 }))
 		rss := each(results[peer], func(o outcome) float64 { return float64(o.RSS) / 1e6 })
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.1f\t%.2f\t%.0f\t%.0f\n", peer, rate[peer], slices.Min(rates), slices.Max(rates), rate[peer]*float64(size)/1e6,
 			cpu[peer], median(rss), slices.Max(rss))
