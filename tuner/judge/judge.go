@@ -96,8 +96,7 @@ func Compare(incumbent, candidate []Window, r Rules) (Verdict, error) {
 	case !wasInSLO && !inSLO:
 		byLatency(&v, incumbent, candidate, r)
 	case !wasInSLO && inSLO && v.Effect > -r.Margin:
-		v.Decision = Better
-		v.Reason = fmt.Sprintf("P99 %s meets the SLO of %s, before it was %s; goodput %+.1f %%", ms(v.CandidateP99), ms(r.SLO), ms(v.IncumbentP99), v.Effect*100)
+		byReturn(&v, incumbent, candidate, r)
 	default:
 		byGoodput(&v, r)
 	}
@@ -105,7 +104,7 @@ func Compare(incumbent, candidate []Window, r Rules) (Verdict, error) {
 }
 
 func byGoodput(v *Verdict, r Rules) {
-	change := fmt.Sprintf("goodput %.0f/s → %.0f/s (%+.1f %%, p=%.3f), P99 %s", v.Incumbent, v.Candidate, v.Effect*100, v.P, ms(v.CandidateP99))
+	change := fmt.Sprintf("goodput %.0f/s → %.0f/s (%+.1f %%, %s), P99 %s", v.Incumbent, v.Candidate, v.Effect*100, level(v.P), ms(v.CandidateP99))
 	clear := v.P <= r.Alpha
 	switch {
 	case clear && v.Effect >= r.Margin:
@@ -119,11 +118,28 @@ func byGoodput(v *Verdict, r Rules) {
 	}
 }
 
+// byReturn judges a candidate that meets the SLO which the incumbent breaks. A P99 that swings about the limit is over it by chance in one
+// measurement and under it in the next, so being under it now is no evidence: the P99 itself must have become lower, clearly.
+func byReturn(v *Verdict, incumbent, candidate []Window, r Rules) {
+	v.P = rank(values(incumbent, P99), values(candidate, P99))
+	lower := v.IncumbentP99/v.CandidateP99 - 1
+	change := fmt.Sprintf("P99 %s meets the SLO of %s, before it was %s (%s); goodput %+.1f %%",
+		ms(v.CandidateP99), ms(r.SLO), ms(v.IncumbentP99), level(v.P), v.Effect*100)
+	switch {
+	case v.P > r.Alpha:
+		v.Decision, v.Reason = NotBetter, fmt.Sprintf("%s: within the noise at level %.2f", change, r.Alpha)
+	case lower < r.Margin:
+		v.Decision, v.Reason = NotBetter, fmt.Sprintf("%s: below the margin of %.1f %%", change, r.Margin*100)
+	default:
+		v.Decision, v.Reason = Better, change
+	}
+}
+
 // byLatency compares two sides that both break the SLO: the way back under it comes first, goodput bought with latency does not count.
 func byLatency(v *Verdict, incumbent, candidate []Window, r Rules) {
 	v.P = rank(values(incumbent, P99), values(candidate, P99))
 	lower := v.IncumbentP99/v.CandidateP99 - 1
-	change := fmt.Sprintf("both break the SLO of %s: P99 %s → %s (p=%.3f), goodput %+.1f %%", ms(r.SLO), ms(v.IncumbentP99), ms(v.CandidateP99), v.P, v.Effect*100)
+	change := fmt.Sprintf("both break the SLO of %s: P99 %s → %s (%s), goodput %+.1f %%", ms(r.SLO), ms(v.IncumbentP99), ms(v.CandidateP99), level(v.P), v.Effect*100)
 	clear := v.P <= r.Alpha
 	switch {
 	case clear && lower >= r.Margin:
@@ -157,6 +173,14 @@ func values(windows []Window, of func(Window) float64) []float64 {
 		out[i] = of(w)
 	}
 	return out
+}
+
+// level is how a p-value is shown: one that rounds to nothing is not nothing.
+func level(p float64) string {
+	if p < 0.001 {
+		return "p<0.001"
+	}
+	return fmt.Sprintf("p=%.3f", p)
 }
 
 func ms(seconds float64) string { return fmt.Sprintf("%.0f ms", seconds*1000) }

@@ -19,6 +19,22 @@ func windows(p99 float64, goodput ...float64) []judge.Window {
 	return out
 }
 
+func p99s(values ...float64) []judge.Window {
+	var out []judge.Window
+	for i, v := range values {
+		out = append(out, judge.Window{Goodput: 1000 + float64(i%2), P99: v})
+	}
+	return out
+}
+
+func long(goodput float64) []judge.Window {
+	var out []judge.Window
+	for i := range 12 {
+		out = append(out, judge.Window{Goodput: goodput + float64(i), P99: 0.15})
+	}
+	return out
+}
+
 func TestCompare(t *testing.T) {
 	base := windows(0.15, 1000, 1010, 990, 1005)
 	for name, c := range map[string]struct {
@@ -36,6 +52,9 @@ func TestCompare(t *testing.T) {
 		"a gain that breaks the SLO":                  {base, windows(0.3, 2000, 2010, 1990, 2005), judge.Worse, "breaks the SLO"},
 		"a P99 within the tolerance":                  {base, windows(0.23, 1200, 1210, 1190, 1205), judge.Better, "+20.0 %"},
 		"the way back under the SLO":                  {windows(0.5, 1000, 1010, 990, 1005), windows(0.15, 1000, 1010, 990, 1005), judge.Better, "meets the SLO"},
+		"under the limit by a hair":                   {windows(0.2405, 1000, 1010, 990, 1005), windows(0.2390, 1000, 1010, 990, 1005), judge.NotBetter, "(p=0.029); goodput +0.0 %: below the margin"},
+		"under the limit by chance":                   {p99s(0.3, 0.21, 0.3, 0.21), p99s(0.22, 0.31, 0.22, 0.22), judge.NotBetter, "within the noise"},
+		"a p that rounds to nothing":                  {long(1000), long(1200), judge.Better, "p<0.001"},
 		"under the SLO by giving up goodput":          {windows(0.5, 1000, 1010, 990, 1005), windows(0.15, 100, 101, 99, 100), judge.Worse, "-90"},
 		"both break it, the candidate less":           {windows(0.5, 1000, 1010, 990, 1005), windows(0.3, 900, 910, 890, 905), judge.Better, "both break"},
 		"both break it, the candidate more":           {windows(0.3, 1000, 1010, 990, 1005), windows(0.5, 2000, 2010, 1990, 2005), judge.Worse, "both break"},
@@ -69,28 +88,33 @@ func TestMinWindows(t *testing.T) {
 	}
 }
 
-// TestFalseKeeps: two sides of the same noise are told apart no more often than the level says (half of it: only gains are kept).
+// TestFalseKeeps: two sides of the same noise are told apart no more often than the level says (half of it: only gains are kept), wherever
+// their P99 lies: about the limit chance alone puts one side over it and the other under it.
 func TestFalseKeeps(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	draw := func() []judge.Window {
-		var out []judge.Window
-		for range 5 {
-			out = append(out, judge.Window{Goodput: 1000 * (1 + 0.1*r.NormFloat64()), P99: 0.1})
-		}
-		return out
-	}
-	kept := 0
-	const studies = 4000
-	for range studies {
-		v, err := judge.Compare(draw(), draw(), rules())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if v.Decision == judge.Better {
-			kept++
-		}
-	}
-	if share := float64(kept) / studies; share > 0.03 {
-		t.Errorf("want at most 3 %% false keeps (got %.1f %%)", share*100)
+	for name, center := range map[string]float64{"under the limit": 0.1, "about the limit": 0.24, "over the limit": 0.5} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			draw := func() []judge.Window {
+				var out []judge.Window
+				for range 5 {
+					out = append(out, judge.Window{Goodput: 1000 * (1 + 0.1*r.NormFloat64()), P99: center * (1 + 0.1*r.NormFloat64())})
+				}
+				return out
+			}
+			kept := 0
+			const studies = 4000
+			for range studies {
+				v, err := judge.Compare(draw(), draw(), rules())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if v.Decision == judge.Better {
+					kept++
+				}
+			}
+			if share := float64(kept) / studies; share > 0.03 {
+				t.Errorf("want at most 3 %% false keeps (got %.1f %%)", share*100)
+			}
+		})
 	}
 }
