@@ -18,9 +18,10 @@ import (
 
 const (
 	// The end takes 5 s at most: the records under way are acknowledged, then consumed, then the group is left.
-	drainProducers = 3 * time.Second
+	drainProducers = 2500 * time.Millisecond
 	drainConsumers = time.Second
 	readEnds       = 500 * time.Millisecond
+	leaveGroup     = time.Second
 	// Where the rate is set by latency no backlog is sent after an outage: what is later than this has failed.
 	catchup = time.Second
 )
@@ -98,7 +99,15 @@ func (s *session) run(ctx context.Context) (r *report.Report, err error) {
 		r, err = s.send(sending, consuming)
 	}
 	stopConsuming()
-	return r, errors.Join(err, group.Wait())
+	left := make(chan error, 1)
+	go func() { left <- group.Wait() }()
+	select {
+	case cerr := <-left:
+		err = errors.Join(err, cerr)
+	case <-time.After(leaveGroup): // sarama waits for a broker that is away for as long as it may retry
+		s.log.Warn("ended without having left the consumer group: the broker did not answer in time", "waited", leaveGroup)
+	}
+	return r, err
 }
 
 // consume reads from where the partitions ended before the first record, so nobody has to wait for it.
