@@ -4,7 +4,7 @@
 //
 // It promises that a patch touches only that variable and only while it still holds the value the caller saw, that setting what is already set
 // does nothing, and that a failed rollout is named (image, out-of-memory, crash-loop, unschedulable, container-config, deadline, or api when the
-// API server could not be asked). It leaves out deciding, and Deployments and other kinds of workload.
+// API server could not be asked), and so is a broker that dies after it (replaced when its pod was). It leaves out deciding, and Deployments and other kinds of workload.
 //
 // Rights it needs in the target's namespace: get, list, watch and patch on that StatefulSet; get, list and watch on pods; create and patch on
 // events. With podManagementPolicy OrderedReady also delete on pods: Kubernetes then leaves a broken pod in place even after the template was

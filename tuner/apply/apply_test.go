@@ -321,6 +321,50 @@ func TestRollout(t *testing.T) {
 	}
 }
 
+func TestLives(t *testing.T) {
+	alive := []*corev1.Pod{pod("r2", ready, ended("Error", 1, 1))}
+	for name, c := range map[string]struct {
+		now  []*corev1.Pod
+		want apply.Class
+		says string
+	}{
+		"it lives on":                    {alive, "", ""},
+		"another workload's pod is born": {append([]*corev1.Pod{pod("r2", stranger)}, alive...), "", ""},
+		"killed for memory, ready again": {[]*corev1.Pod{pod("r2", ready, ended("OOMKilled", 137, 2))}, apply.OutOfMemory, "exit code 137"},
+		"crashed, ready again":           {[]*corev1.Pod{pod("r2", ready, ended("Error", 3, 2))}, apply.CrashLoop, "exit code 3"},
+		"another pod of the same name":   {[]*corev1.Pod{pod("r2", ready, func(p *corev1.Pod) { p.UID = "p2" })}, apply.Replaced, "kafka-0"},
+		"the pod is gone":                {nil, apply.Replaced, "kafka-0"},
+		"the sidecar's crash is not its": {[]*corev1.Pod{pod("r2", ready, ended("Error", 1, 1), sidecarCrashed)}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lives := func(pods []*corev1.Pod) apply.Lives {
+				objects := []runtime.Object{statefulSet()}
+				for _, p := range pods {
+					objects = append(objects, p)
+				}
+				w, _ := workload(t, objects...)
+				l, err := w.Lives(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return l
+			}
+			var got apply.Class
+			died := lives(c.now).Since(lives(alive))
+			if died != nil {
+				got = died.Class
+			}
+			if got != c.want || died != nil && !strings.Contains(died.Detail, c.says) {
+				t.Errorf("want class %q with %q (got %v)", c.want, c.says, died)
+			}
+		})
+	}
+}
+
+func sidecarCrashed(p *corev1.Pod) {
+	p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: "sidecar", RestartCount: 7})
+}
+
 func unschedulable(p *corev1.Pod) {
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"}}
 }

@@ -24,10 +24,11 @@ const (
 	Unschedulable   Class = "unschedulable"
 	ContainerConfig Class = "container-config"
 	Deadline        Class = "deadline"
-	API             Class = "api" // the API server could not be asked; nothing is known about the pods
+	Replaced        Class = "replaced" // the pod was deleted after the rollout
+	API             Class = "api"      // the API server could not be asked; nothing is known about the pods
 )
 
-// Blames says whether the failure speaks against the value that was set. The others are the machine's or the API server's.
+// Blames says whether the failure speaks against the value that was set. The others are the machine's, the API server's or somebody else's.
 func (c Class) Blames() bool { return c == OutOfMemory || c == CrashLoop || c == Deadline }
 
 // RolloutError is a rollout that did not complete.
@@ -39,6 +40,8 @@ type RolloutError struct {
 func (e *RolloutError) Error() string { return fmt.Sprintf("rollout: %s: %s", e.Class, e.Detail) }
 
 const (
+	outOfMemory = "OOMKilled"
+
 	crashes    = 2                // restarts of a new pod's container that make a crash loop; one may be the node's doing
 	schedGrace = 15 * time.Second // unschedulable is normal while the old pod still holds its resources
 )
@@ -155,7 +158,7 @@ func failure(p *corev1.Pod, container string, waited time.Duration) *RolloutErro
 		if s.Name != container {
 			continue
 		}
-		if ended := lastEnd(s); ended != nil && ended.Reason == "OOMKilled" && !s.Ready {
+		if ended := lastEnd(s); ended != nil && ended.Reason == outOfMemory && !s.Ready {
 			return &RolloutError{Class: OutOfMemory, Detail: fmt.Sprintf("pod %s: killed at its memory limit (exit code %d)", p.Name, ended.ExitCode)}
 		}
 		if wait := s.State.Waiting; wait != nil {

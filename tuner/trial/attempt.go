@@ -98,19 +98,7 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Settling, Trial: t.Number, Effective: effective}); err != nil {
 		return nil, err
 	}
-	if e, err := r.settle(ctx, t.Candidate); e != nil || err != nil {
-		return e, err
-	}
-	if err := r.edge(t, ledger.Warming); err != nil {
-		return nil, err
-	}
-	if e, err := r.warm(ctx, t.Candidate); e != nil || err != nil {
-		return e, err
-	}
-	if err := r.edge(t, ledger.Measuring); err != nil {
-		return nil, err
-	}
-	windows, e, err := r.measure(ctx, t.Candidate)
+	windows, e, err := r.steady(ctx, t.Candidate, func(p ledger.Phase) error { return r.edge(t, p) })
 	if e != nil || err != nil {
 		return e, err
 	}
@@ -248,6 +236,9 @@ func (r *Runner) verify(ctx context.Context, t *study.Trial) (space.Point, *end,
 			return nil, e, nil
 		}
 		return nil, rolloutEnd(err), nil
+	}
+	if err := r.insist(ctx, "look at the brokers", func() error { return r.remember(ctx) }); err != nil {
+		return nil, nil, err
 	}
 	start := time.Now()
 	for {

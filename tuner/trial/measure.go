@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kafkalab/kafkalab/tuner/apply"
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
@@ -145,6 +146,9 @@ func (r *Runner) measureIncumbent(ctx context.Context) error {
 		if err = r.ready(ctx); err != nil {
 			return err
 		}
+		if err = r.remember(ctx); err != nil {
+			return err
+		}
 		effective, err = r.Broker.Effective(ctx)
 		return err
 	})
@@ -157,7 +161,7 @@ func (r *Runner) measureIncumbent(ctx context.Context) error {
 		r.state(status.Holding, fmt.Sprintf("the variables say %s, the broker runs with %s", point.Key(), effective.Key()))
 		return wait(ctx, idle)
 	}
-	windows, e, err := r.steady(ctx, point)
+	windows, e, err := r.steady(ctx, point, func(ledger.Phase) error { return nil })
 	switch {
 	case err != nil:
 		return err
@@ -174,12 +178,45 @@ func (r *Runner) measureIncumbent(ctx context.Context) error {
 	})
 }
 
-func (r *Runner) steady(ctx context.Context, point space.Point) ([]judge.Window, *end, error) {
+// steady measures brokers that live through it. Any end but somebody else's change is put down to a death in between, if there was one: it is
+// what made the load stay away or the windows bad.
+func (r *Runner) steady(ctx context.Context, point space.Point, edge func(ledger.Phase) error) ([]judge.Window, *end, error) {
+	windows, e, err := r.phases(ctx, point, edge)
+	if err != nil || e != nil && e.outcome == ledger.OutcomeDiscarded {
+		return nil, e, err
+	}
+	var now apply.Lives
+	if err := r.insist(ctx, "look at the brokers", func() (err error) { now, err = r.Cluster.Lives(ctx); return err }); err != nil {
+		return nil, nil, err
+	}
+	died := now.Since(r.lives)
+	if died == nil {
+		return windows, e, nil
+	}
+	if e := r.intact(ctx, point); e != nil { // a rollout that somebody else made replaces pods too
+		return nil, e, nil
+	}
+	return nil, rolloutEnd(died), nil
+}
+
+// remember notes which brokers are to be measured.
+func (r *Runner) remember(ctx context.Context) (err error) {
+	r.lives, err = r.Cluster.Lives(ctx)
+	return err
+}
+
+func (r *Runner) phases(ctx context.Context, point space.Point, edge func(ledger.Phase) error) ([]judge.Window, *end, error) {
 	if e, err := r.settle(ctx, point); e != nil || err != nil {
 		return nil, e, err
 	}
+	if err := edge(ledger.Warming); err != nil {
+		return nil, nil, err
+	}
 	if e, err := r.warm(ctx, point); e != nil || err != nil {
 		return nil, e, err
+	}
+	if err := edge(ledger.Measuring); err != nil {
+		return nil, nil, err
 	}
 	return r.measure(ctx, point)
 }

@@ -29,6 +29,7 @@ type Cluster interface {
 	Look(ctx context.Context) (apply.View, error)
 	Set(ctx context.Context, variable, old, new string) (apply.View, error)
 	Rollout(ctx context.Context) error
+	Lives(ctx context.Context) (apply.Lives, error)
 }
 
 // Broker reads back; apply.Brokers is one.
@@ -75,8 +76,9 @@ type Runner struct {
 	knobs   []space.Knob
 	rules   judge.Rules
 	study   *study.Study
-	resumed bool // the next edge goes on with a trial that an earlier process began
-	windows int  // measured so far in the running trial
+	resumed bool        // the next edge goes on with a trial that an earlier process began
+	windows int         // measured so far in the running trial
+	lives   apply.Lives // the brokers after the rollout, before they are measured
 	unsent  []apply.Event
 }
 

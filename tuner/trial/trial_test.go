@@ -41,6 +41,19 @@ func TestOutcomes(t *testing.T) {
 			}
 		}
 	}
+	// In these worlds something happens once to the broker while it is measured with io 4, and it is ready again at once.
+	once := func(happens func(*apply.Life)) func(*world) {
+		return func(w *world) {
+			done := false
+			w.bad = func(time.Time) error {
+				if w.env["IO"] == "4" && !done {
+					done = true
+					happens(&w.lives)
+				}
+				return nil
+			}
+		}
+	}
 	for name, c := range map[string]struct {
 		world   func(*world)
 		outcome ledger.Outcome
@@ -54,6 +67,9 @@ func TestOutcomes(t *testing.T) {
 		"a gain that breaks the SLO is taken back": {func(w *world) { w.p99 = func(p space.Point) float64 { return 0.1 * float64(p["io"]) } }, ledger.OutcomeReverted, "", "breaks the SLO"},
 		"a crash loop is taken back":               {fails(apply.CrashLoop), ledger.OutcomeReverted, "crash-loop", "seen in the test"},
 		"an OOM kill is taken back":                {fails(apply.OutOfMemory), ledger.OutcomeReverted, "out-of-memory", "seen in the test"},
+		"an OOM kill while it is measured":         {once(func(l *apply.Life) { l.Restarts, l.OutOfMemory, l.Detail = 1, true, "seen later" }), ledger.OutcomeReverted, "out-of-memory", "seen later"},
+		"a crash while it is measured":             {once(func(l *apply.Life) { l.Restarts, l.Detail = 1, "seen later" }), ledger.OutcomeReverted, "crash-loop", "seen later"},
+		"a pod deleted while it is measured":       {func(w *world) { w.bad = deletes(w) }, ledger.OutcomeInconclusive, "replaced", "deleted"},
 		"a rollout without end is taken back":      {fails(apply.Deadline), ledger.OutcomeReverted, "deadline", "seen in the test"},
 		"an image that is missing proves nothing":  {fails(apply.Image), ledger.OutcomeInconclusive, "image", "seen in the test"},
 		"a full node proves nothing":               {fails(apply.Unschedulable), ledger.OutcomeInconclusive, "unschedulable", "seen in the test"},
@@ -98,6 +114,40 @@ func TestOutcomes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// deletes is somebody who deletes each pod that runs with io 4.
+func deletes(w *world) func(time.Time) error {
+	last := w.lives.Pod
+	return func(time.Time) error {
+		if w.env["IO"] == "4" && w.lives.Pod != last {
+			w.lives.Pod += "'"
+			last = w.lives.Pod
+		}
+		return nil
+	}
+}
+
+// TestTheIncumbentDiesOnce: what was measured of a broker that died meanwhile is not what others are compared with.
+func TestTheIncumbentDiesOnce(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		w.bad = func(time.Time) error {
+			if w.lives.Restarts == 0 && len(w.patches) == 0 {
+				w.lives.Restarts, w.lives.Detail = 1, "seen later"
+			}
+			return nil
+		}
+		run(t, f, w, j, func(s status.Snapshot) bool {
+			return s.State == status.Holding && strings.Contains(s.Reason, "could not be measured") && strings.Contains(s.Reason, "seen later")
+		})
+		if n := len(j.records); n != 1 {
+			t.Errorf("want nothing measured (got %d records)", n)
+		}
+		run(t, f, w, j, isDone)
+		agree(t, w, j)
+	})
 }
 
 func TestOneBadWindowIsReplaced(t *testing.T) {

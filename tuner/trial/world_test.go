@@ -43,6 +43,7 @@ type world struct {
 	before  space.Point                           // what the broker ran with first
 	down    func() error                          // the API server
 	onLook  func(*world)                          // somebody else's hand; called with the lock held
+	lives   apply.Life                            // of the pod there is; a patch makes another one
 	killSet int                                   // the program dies in this Set, after the patch arrived
 	kill    func()
 	sets    int
@@ -100,6 +101,7 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 	case new:
 	case old:
 		w.env[variable] = new
+		w.lives = apply.Life{Pod: w.lives.Pod + "+"}
 		w.patches = append(w.patches, variable+"="+new)
 		w.authors[variable] = apply.Author{Manager: apply.Manager, Time: time.Now()}
 	default:
@@ -130,6 +132,12 @@ func (w *world) Rollout(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (w *world) Lives(context.Context) (apply.Lives, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return apply.Lives{"kafka-0": w.lives}, nil
 }
 
 func (w *world) Effective(context.Context) (space.Point, error) {
