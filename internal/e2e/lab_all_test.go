@@ -44,7 +44,8 @@ func TestLab(t *testing.T) {
 			l.mustBox(t, []string{"TUNER_MODE=observe"}, "up") // the next part is to fail for reasons of its own only
 		}
 	}
-	t.Run("down leaves the machine as it was", func(t *testing.T) {
+	t.Run("down leaves the machine as it was, interrupted or not", func(t *testing.T) {
+		interruptedDown(t, l)
 		l.mustBox(t, nil, "down")
 		compareMachine(t, before, machineNow(t, l))
 		if out := l.mustBox(t, nil, "down"); out != "nothing is up\n" {

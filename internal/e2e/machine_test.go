@@ -272,6 +272,21 @@ func interruptedUp(t *testing.T, l *lab) {
 	l.mustBeHealthy(t, 2*time.Minute)
 }
 
+// interruptedDown presses Ctrl-C while components stop; what it leaves is for the next down to find.
+func interruptedDown(t *testing.T, l *lab) {
+	cmd := exec.Command(l.path("bin", "k8s-sandbox"), "down", "--checkout="+l.checkout)
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond) // somewhere inside: where exactly is not the point
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%v\n%s", cmd.Wait(), said.String())
+}
+
 // upTwice compares what the cluster holds before and after.
 func upTwice(t *testing.T, l *lab) {
 	state := func() string {

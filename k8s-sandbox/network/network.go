@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,15 +38,21 @@ func Up(ctx context.Context, l layout.Layout, ports []layout.Port) error {
 
 // Down removes what Up made. What is not there is not an error.
 func Down(ctx context.Context, l layout.Layout) error {
-	var errs []error
-	if run(ctx, "nft", "list", "table", "ip", layout.NFTable) == nil {
-		errs = append(errs, run(ctx, "nft", "delete", "table", "ip", layout.NFTable))
-	}
+	// Made and deleted in one transaction, so that nobody has to find out first whether it is there.
+	errs := []error{input(ctx, noTable(), "nft", "-f", "-")}
 	if _, err := os.Stat("/sys/class/net/" + layout.HostLink); err == nil {
 		errs = append(errs, run(ctx, "ip", "link", "del", layout.HostLink))
 	}
 	errs = append(errs, removeNamespace(l.Netns()))
 	return errors.Join(errs...)
+}
+
+// Exists is true when Down would find something on the machine's side. It is asked for even by somebody who is being interrupted.
+func Exists(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_, err := os.Stat("/sys/class/net/" + layout.HostLink)
+	return err == nil || run(ctx, "nft", "list", "table", "ip", layout.NFTable) == nil
 }
 
 // Enter is the command line that runs argv inside the namespace.
@@ -126,7 +133,7 @@ func link(ctx context.Context, l layout.Layout) error {
 func rules(ports []layout.Port) string {
 	var b strings.Builder
 	t := layout.NFTable
-	fmt.Fprintf(&b, "table ip %[1]s\ndelete table ip %[1]s\ntable ip %[1]s {\n", t)
+	fmt.Fprintf(&b, "%stable ip %s {\n", noTable(), t)
 	b.WriteString("\tchain output {\n\t\ttype nat hook output priority -110; policy accept;\n")
 	for _, p := range ports {
 		fmt.Fprintf(&b, "\t\tip daddr 127.0.0.1 tcp dport %d dnat to %s:%d\n", p.Host, layout.NodeIP, p.Node)
@@ -137,6 +144,9 @@ func rules(ports []layout.Port) string {
 		"\t\toifname %[1]q drop\n\t\tiifname %[1]q drop\n\t}\n}\n", layout.HostLink)
 	return b.String()
 }
+
+// noTable removes the table, there or not: to delete one that is not there would be an error.
+func noTable() string { return fmt.Sprintf("table ip %[1]s\ndelete table ip %[1]s\n", layout.NFTable) }
 
 func run(ctx context.Context, argv ...string) error { return input(ctx, "", argv...) }
 

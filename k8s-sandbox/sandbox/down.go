@@ -29,7 +29,7 @@ func (s *Sandbox) Down(ctx context.Context) error {
 	if err := s.checkOwner(); err != nil {
 		return err
 	}
-	if !s.anything() {
+	if !s.anything(ctx) {
 		fmt.Fprintln(s.conf.Out, "nothing is up")
 		return nil
 	}
@@ -39,36 +39,52 @@ func (s *Sandbox) Down(ctx context.Context) error {
 	}
 	defer unlock()
 	steps := progress.New(s.conf.Out, 3)
-	return errors.Join(
-		steps.Do("end processes", func(func(string)) error { return s.endProcesses(ctx) }),
-		steps.Do("network and mounts", func(func(string)) error {
-			return errors.Join(s.unmount(), network.Down(ctx, s.l))
-		}),
-		steps.Do("files and control groups", func(func(string)) error { return errors.Join(s.removeGroups(), s.removeFiles()) }),
-	)
+	if err := steps.Do("end processes", func(func(string)) error { return s.endProcesses(ctx) }); err != nil {
+		return err // what still runs keeps its network and files; the next down goes on from here
+	}
+	// The rest takes a moment: an interrupt would save nobody's time and leave half of it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := steps.Do("network and mounts", func(func(string)) error {
+		return errors.Join(s.unmount(), network.Down(ctx, s.l))
+	}); err != nil {
+		return err
+	}
+	return steps.Do("files and control groups", func(func(string)) error {
+		if err := s.removeGroups(); err != nil {
+			return err
+		}
+		return s.removeFiles()
+	})
 }
 
 // anything is true when there is something that Down would remove.
-func (s *Sandbox) anything() bool {
-	for _, path := range []string{s.l.Run, s.l.State(), s.l.Log(), s.l.Kustomize(), s.l.Kubeconfig(), "/sys/class/net/" + layout.HostLink} {
+func (s *Sandbox) anything(ctx context.Context) bool {
+	for _, path := range []string{s.l.Run, s.l.State(), s.l.Log(), s.l.Kustomize(), s.l.Kubeconfig()} {
 		if _, err := os.Lstat(path); err == nil {
 			return true
 		}
 	}
 	group, err := cgroup.New(layout.CgroupRoot)
-	return err == nil && group.Exists()
+	return err == nil && group.Exists() || network.Exists(ctx)
 }
 
 // endProcesses asks the supervisor to stop its components in order, then ends whatever is left in the control group: containers, and
 // components whose supervisor had been killed.
 func (s *Sandbox) endProcesses(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
 	if s.running() {
-		if err := supervise.Dial(s.l.Supervisor()).Stop(ctx); err != nil {
+		asked, cancel := context.WithTimeout(ctx, 90*time.Second)
+		defer cancel()
+		err := supervise.Dial(s.l.Supervisor()).Stop(asked)
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted while components stop: %w", ctx.Err())
+		}
+		if err != nil {
 			fmt.Fprintf(s.conf.Out, "the supervisor did not stop by itself: %v\n", err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	group, err := cgroup.New(layout.CgroupRoot)
 	if err != nil {
 		return err
@@ -129,12 +145,7 @@ func (s *Sandbox) removeGroups() error {
 	return group.Remove()
 }
 
-// machineDirs are folders outside our own that Kubernetes' parts write to because their path is fixed in their code.
-func machineDirs() []string {
-	return []string{"/var/lib/kubelet", "/var/lib/cni", "/var/log/containers", "/var/log/pods", "/etc/cni", "/opt/cni", "/run/containerd", "/run/flannel"}
-}
-
-// recordMachine notes, before the first start, which of those folders were there already: only the others are ours to remove.
+// recordMachine notes, before the first start, which of the folders that others use too are not there: only those may go with us.
 func (s *Sandbox) recordMachine() error {
 	file := s.l.State("machine.json")
 	if _, err := os.Stat(file); err == nil {
@@ -143,13 +154,7 @@ func (s *Sandbox) recordMachine() error {
 	if err := os.MkdirAll(s.l.State(), 0o755); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	var absent []string
-	for _, d := range append(machineDirs(), s.l.Status) {
-		if _, err := os.Lstat(d); errors.Is(err, os.ErrNotExist) {
-			absent = append(absent, d)
-		}
-	}
-	data, err := json.Marshal(absent)
+	data, err := json.Marshal(traces{l: s.l}.absent())
 	if err != nil {
 		return err
 	}
@@ -160,40 +165,55 @@ func (s *Sandbox) recordMachine() error {
 	return os.Rename(tmp, file)
 }
 
+// removeFiles goes from the outside in: what it knows of the machine is in our state, and the lock, which keeps a new up away, is last.
 func (s *Sandbox) removeFiles() error {
-	var ours []string
+	var absent []string
 	if data, err := os.ReadFile(s.l.State("machine.json")); err == nil {
-		if err := json.Unmarshal(data, &ours); err != nil {
+		if err := json.Unmarshal(data, &absent); err != nil {
 			return fmt.Errorf("read the machine's state: %w", err)
 		}
 	}
-	// Files of ours in folders that were there before us.
-	for _, pattern := range []string{"/var/lib/cni/results/kafkalab-*", filepath.Join(s.l.Status, "latency.*")} {
-		matches, err := filepath.Glob(pattern)
-		if err != nil {
+	left, err := traces{l: s.l}.remove(absent)
+	if err != nil {
+		return err
+	}
+	for _, l := range left {
+		fmt.Fprintf(s.conf.Out, "left, because it is not the lab's: %s\n", l)
+	}
+	for _, path := range []string{s.l.Kustomize(), s.l.Kubeconfig(), s.l.AgentKubeconfig(), s.l.Log(), s.l.State()} {
+		if err := removeTree(path); err != nil {
 			return err
 		}
-		ours = append(ours, matches...)
 	}
-	ours = append(ours, danglingLogs(s.l.Log("pods"))...)
-	ours = append(ours, s.l.Kustomize(), s.l.Kubeconfig(), s.l.AgentKubeconfig(), s.l.Log(), s.l.Run, s.l.State())
-	var errs []error
-	for _, path := range ours {
-		if err := os.RemoveAll(path); err != nil {
-			errs = append(errs, fmt.Errorf("remove %s: %w", path, err))
+	for _, name := range names(s.l.Run) {
+		if path := filepath.Join(s.l.Run, name); path != s.l.Lock() {
+			if err := removeTree(path); err != nil {
+				return err
+			}
 		}
 	}
-	return errors.Join(errs...)
+	if err := os.Remove(s.l.Lock()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove lock: %w", err)
+	}
+	// From here on somebody may start anew, and then the folder is theirs.
+	if err := unix.Rmdir(s.l.Run); err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", s.l.Run, err)
+	}
+	return nil
 }
 
-// danglingLogs are the links that kubelet leaves in /var/log/containers to logs of our pods.
-func danglingLogs(pods string) []string {
-	links, _ := filepath.Glob("/var/log/containers/*")
-	var ours []string
-	for _, l := range links {
-		if target, err := os.Readlink(l); err == nil && strings.HasPrefix(target, pods) {
-			ours = append(ours, l)
-		}
+// removeTree removes one of our own folders or files, unless something is mounted in it: that is somebody's, or a mount of ours that
+// could not be taken away, and what is in it is not to be deleted.
+func removeTree(path string) error {
+	mounts, err := mountsBelow(path + "/")
+	if err != nil {
+		return err
 	}
-	return ours
+	if len(mounts) > 0 {
+		return fmt.Errorf("remove %s: %s is mounted in it: unmount it and run make down again", path, mounts[0])
+	}
+	if err := os.RemoveAll(path); err != nil {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return nil
 }
