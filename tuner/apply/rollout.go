@@ -47,11 +47,26 @@ const (
 )
 
 // Rollout waits until every pod runs the newest template and is ready. The error is a *RolloutError, or the context's.
-func (w *Workload) Rollout(ctx context.Context) error {
+// It only looks.
+func (w *Workload) Rollout(ctx context.Context) error { return w.await(ctx, w.progress) }
+
+// Rollback waits like Rollout for a template that was put right, and meanwhile deletes the broken pods of older ones that stand in its way.
+func (w *Workload) Rollback(ctx context.Context) error {
+	return w.await(ctx, func(ctx context.Context, waited time.Duration) (bool, string, *RolloutError, error) {
+		if err := w.unblock(ctx); err != nil {
+			return false, "", nil, err
+		}
+		return w.progress(ctx, waited)
+	})
+}
+
+type look func(ctx context.Context, waited time.Duration) (done bool, now string, failed *RolloutError, err error)
+
+func (w *Workload) await(ctx context.Context, look look) error {
 	start := time.Now()
 	state, unreachable := "nothing seen yet", false
 	for {
-		done, now, failed, err := w.progress(ctx, time.Since(start))
+		done, now, failed, err := look(ctx, time.Since(start))
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -98,9 +113,6 @@ func (w *Workload) progress(ctx context.Context, waited time.Duration) (done boo
 	for i := range pods {
 		p := &pods[i]
 		if p.Labels[appsv1.StatefulSetRevisionLabel] != set.Status.UpdateRevision {
-			if err := w.unblock(ctx, set, p); err != nil {
-				return false, "", nil, err
-			}
 			continue
 		}
 		if failed := failure(p, w.c.Target.Container, waited); failed != nil {
@@ -132,11 +144,34 @@ func (w *Workload) pods(ctx context.Context, set *appsv1.StatefulSet) ([]corev1.
 	return own, nil
 }
 
-// unblock deletes a pod of an older template that can never become ready when the policy is OrderedReady: the controller waits for it for
+// unblock deletes pods of an older template that can never become ready when the policy is OrderedReady: the controller waits for them for
 // ever. A pod that is ready, or that the controller replaces by itself, is left alone.
-func (w *Workload) unblock(ctx context.Context, set *appsv1.StatefulSet, p *corev1.Pod) error {
+func (w *Workload) unblock(ctx context.Context) error {
+	set, _, err := w.get(ctx)
+	if err != nil {
+		return err
+	}
 	ordered := set.Spec.PodManagementPolicy == "" || set.Spec.PodManagementPolicy == appsv1.OrderedReadyPodManagement
-	if !ordered || p.DeletionTimestamp != nil || podReady(p) || failure(p, w.c.Target.Container, schedGrace+1) == nil {
+	if !ordered || set.Status.ObservedGeneration < set.Generation {
+		return nil
+	}
+	pods, err := w.pods(ctx, set)
+	if err != nil {
+		return err
+	}
+	for i := range pods {
+		if pods[i].Labels[appsv1.StatefulSetRevisionLabel] == set.Status.UpdateRevision {
+			continue
+		}
+		if err := w.deleteBroken(ctx, &pods[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Workload) deleteBroken(ctx context.Context, p *corev1.Pod) error {
+	if p.DeletionTimestamp != nil || podReady(p) || failure(p, w.c.Target.Container, schedGrace+1) == nil {
 		return nil
 	}
 	w.c.Logger.Warn("delete a broken pod of an older template, which the controller would wait for", "pod", p.Name)

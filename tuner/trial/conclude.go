@@ -46,7 +46,7 @@ func (r *Runner) takeBack(ctx context.Context, t *study.Trial) error {
 	case err != nil:
 		return err
 	}
-	if err := r.Cluster.Rollout(ctx); err != nil {
+	if err := r.Cluster.Rollback(ctx); err != nil {
 		return err
 	}
 	effective, err := r.Broker.Effective(ctx)

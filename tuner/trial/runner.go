@@ -28,7 +28,8 @@ import (
 type Cluster interface {
 	Look(ctx context.Context) (apply.View, error)
 	Set(ctx context.Context, variable, old, new string) (apply.View, error)
-	Rollout(ctx context.Context) error
+	Rollout(ctx context.Context) error  // only looks
+	Rollback(ctx context.Context) error // may delete what stands in the way
 	Lives(ctx context.Context) (apply.Lives, error)
 }
 

@@ -258,12 +258,19 @@ func TestModes(t *testing.T) {
 		f := testFile(t)
 		f.Mode = config.Recommend
 		w, j := newWorld(f.Space()), &journal{}
+		broken := time.Now().Add(time.Minute)
+		w.broken = func(space.Point) *apply.RolloutError {
+			if time.Now().Before(broken) {
+				return &apply.RolloutError{Class: apply.CrashLoop, Detail: "somebody else's rollout"}
+			}
+			return nil
+		}
 		_, s := run(t, f, w, j, func(s status.Snapshot) bool { return s.Next != nil })
 		if s.Next.Env != "HEAP" || s.Next.New != "-Xms512m -Xmx512m" {
 			t.Errorf("want the next step of the heap recommended (got %+v)", s.Next)
 		}
-		if len(w.patches) > 0 || len(w.events) > 0 {
-			t.Errorf("mode recommend acted: %q, %v", w.patches, w.events)
+		if len(w.patches) > 0 || len(w.events) > 0 || w.deletes > 0 {
+			t.Errorf("mode recommend acted: %q, %v, %d times free to delete pods", w.patches, w.events, w.deletes)
 		}
 	})
 }

@@ -47,6 +47,7 @@ type world struct {
 	killSet int                                   // the program dies in this Set, after the patch arrived
 	kill    func()
 	sets    int
+	deletes int // times that it was allowed to delete pods
 }
 
 var errKilled = errors.New("killed")
@@ -132,6 +133,13 @@ func (w *world) Rollout(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (w *world) Rollback(ctx context.Context) error {
+	w.mu.Lock()
+	w.deletes++
+	w.mu.Unlock()
+	return w.Rollout(ctx)
 }
 
 func (w *world) Lives(context.Context) (apply.Lives, error) {
