@@ -52,7 +52,7 @@ const (
 	OutcomeKept         Outcome = "kept"
 	OutcomeReverted     Outcome = "reverted"     // measured and not better, or the broker did not take the value
 	OutcomeInconclusive Outcome = "inconclusive" // not measured; says nothing about the configuration
-	OutcomeDiscarded    Outcome = "discarded"    // somebody else changed the target meanwhile
+	OutcomeDiscarded    Outcome = "discarded"    // somebody else changed the target meanwhile, or the tuner may not act any more
 )
 
 // Record is one entry. Which fields are set follows from Kind and Phase.

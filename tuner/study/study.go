@@ -215,6 +215,9 @@ func (s *Study) edge(r ledger.Record) {
 		s.change(r, t, string(ledger.OutcomeKept))
 	case ledger.Reverted:
 		t.Ended = r.Time
+		if r.Point != nil && r.Point.Key() != s.Incumbent.Key() { // given up, with its value left behind
+			s.Incumbent, s.Windows = r.Point, nil
+		}
 		word := string(t.Outcome)
 		if t.Outcome == ledger.OutcomeDiscarded {
 			word = Inconclusive

@@ -43,15 +43,38 @@ func (r *Runner) resume(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
-	for r.File.Mode != config.Auto { // observe and recommend promise not to act
-		r.state(status.Holding, fmt.Sprintf("trial %d was left in phase %s by a tuner in mode auto; start in that mode to end it", t.Number, t.Phase))
-		if err := wait(ctx, idle); err != nil {
-			return err
-		}
+	r.resumed = true
+	if r.File.Mode != config.Auto {
+		return r.giveUp(ctx, t)
 	}
 	r.Logger.Info("go on with a trial", "trial", t.Number, "phase", t.Phase)
-	r.resumed = true
 	return r.pursue(ctx)
+}
+
+// giveUp ends a trial in a mode that promises not to act: the target stays as it is, so what it holds is the incumbent from now on. What is already
+// judged, and needs no act to be carried out, is carried out.
+func (r *Runner) giveUp(ctx context.Context, t *study.Trial) error {
+	if t.Phase == ledger.Judged && (t.Outcome == ledger.OutcomeKept || !t.Applied) {
+		return r.conclude(ctx, t)
+	}
+	var view apply.View
+	if err := r.insist(ctx, "look at the target", func() (err error) { view, err = r.Cluster.Look(ctx); return err }); err != nil {
+		return err
+	}
+	held := r.study.Incumbent
+	reason := fmt.Sprintf("given up in phase %s, since the tuner was started in mode %s, which leaves the knobs alone", t.Phase, r.File.Mode)
+	if point, err := space.Parse(r.knobs, view.Env); err == nil && point.Key() == t.Candidate.Key() {
+		held = t.Candidate
+		reason += fmt.Sprintf("; %s is left at %q (before the trial: %q)", t.Change.Env, t.Change.NewText, t.Change.OldText)
+	}
+	err := r.record(ledger.Record{
+		Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: ledger.OutcomeDiscarded, Failure: "mode-changed", Reason: reason,
+		Verdict: t.Verdict, Windows: t.Windows,
+	})
+	if err != nil {
+		return err
+	}
+	return r.end(ctx, r.study.Running(), ledger.Reverted, held)
 }
 
 // pursue takes the running trial to its end.

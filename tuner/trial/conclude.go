@@ -15,22 +15,22 @@ import (
 
 // conclude carries the judgement out. Taking back is insisted on: a value that was found wanting must not stay because something is down.
 func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
-	phase := ledger.Kept
-	if t.Outcome != ledger.OutcomeKept {
-		phase = ledger.Reverted
-		if t.Applied {
-			if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.takeBack(ctx, t) }); err != nil {
-				return err
-			}
+	if t.Outcome == ledger.OutcomeKept {
+		return r.end(ctx, t, ledger.Kept, t.Candidate)
+	}
+	if t.Applied {
+		if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.takeBack(ctx, t) }); err != nil {
+			return err
 		}
 	}
-	point := r.study.Incumbent
-	if phase == ledger.Kept {
-		point = t.Candidate
-	}
+	return r.end(ctx, t, ledger.Reverted, r.study.Incumbent)
+}
+
+// end writes a trial's last edge; point is what is the incumbent then.
+func (r *Runner) end(ctx context.Context, t *study.Trial, phase ledger.Phase, point space.Point) error {
 	number := t.Number
-	end := ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: t.Author, Reason: t.Reason}
-	if err := r.record(end); err != nil {
+	last := ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: t.Author, Reason: t.Reason}
+	if err := r.record(last); err != nil {
 		return err
 	}
 	r.announce(ctx, eventEnd(r.study.Trials[number-1]))

@@ -2,7 +2,8 @@
 //
 // It promises that every edge of a trial is in the ledger, on the disk, before the act that follows it; that every act is idempotent, so that a
 // tuner killed anywhere goes on without applying anything twice and the target ends as the ledger says; that a value which is not kept is taken
-// back, for as long as that takes; that a measurement it could not make is inconclusive and never speaks for or against a configuration; and that
+// back, for as long as that takes (a tuner that is started in a mode that does not act ends the trial as discarded instead, and says which value
+// stays); that a measurement it could not make is inconclusive and never speaks for or against a configuration; and that
 // a change made by somebody else ends the trial, is attributed, and is not overwritten. It leaves out how things are measured, judged and applied.
 package trial
 

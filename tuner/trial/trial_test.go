@@ -391,3 +391,47 @@ func TestEndsSoonInEveryPhase(t *testing.T) {
 		})
 	}
 }
+
+// TestAnotherModeDuringATrial: a tuner that is killed in any phase and started in a mode that does not act ends the trial where it is, and records
+// what others do from then on.
+func TestAnotherModeDuringATrial(t *testing.T) {
+	for _, mode := range []config.Mode{config.Observe, config.Recommend} {
+		for i, phase := range ledger.Phases() {
+			if phase.Done() {
+				continue
+			}
+			t.Run(string(mode)+" after "+string(phase), func(t *testing.T) {
+				in(t, func(t *testing.T) {
+					f := testFile(t)
+					w, j := newWorld(f.Space()), &journal{dieAt: i + 3, after: true} // a session and a measurement come first
+					w.goodput = func(space.Point) float64 { return 1000 }            // nothing is kept
+					if run(t, f, w, j, isDone); j.records[len(j.records)-1].Phase != phase {
+						t.Fatalf("it was meant to be killed in phase %s", phase)
+					}
+					patched, left := len(w.patches), w.env["HEAP"]
+					f.Mode, j.dieAt = mode, 0
+					run(t, f, w, j, func(s status.Snapshot) bool { return s.Trial == nil && s.State != status.Holding })
+					agree(t, w, j)
+					tr := study.Fold(j.records).Trials[0]
+					if tr.Outcome != ledger.OutcomeDiscarded || tr.Failure != "mode-changed" || !strings.Contains(tr.Reason, string(mode)) {
+						t.Errorf("want it discarded for the mode (got %s %q: %s)", tr.Outcome, tr.Failure, tr.Reason)
+					}
+					if stays := left != "-Xms256m -Xmx256m"; strings.Contains(tr.Reason, left) != stays {
+						t.Errorf("the target holds %s (got the reason %s)", left, tr.Reason)
+					}
+					w.env["IO"], w.authors["IO"] = "8", apply.Author{Manager: "agent", Time: time.Now()}
+					_, s := run(t, f, w, j, func(s status.Snapshot) bool { return *s.Knobs[1].Desired == 8 })
+					if c := s.Changes[len(s.Changes)-1]; c.Author != "agent" || c.Knob != "io" {
+						t.Errorf("want what the agent did recorded (got %+v)", c)
+					}
+					if i := slices.IndexFunc(j.records, func(r ledger.Record) bool { return r.Kind == ledger.Outside }); j.records[i].Author != "agent" {
+						t.Errorf("want nobody blamed for the tuner's own value (got %+v)", j.records[i])
+					}
+					if len(w.patches) != patched || w.deletes > 0 {
+						t.Errorf("mode %s acted: %q", mode, w.patches[patched:])
+					}
+				})
+			})
+		}
+	}
+}
