@@ -32,24 +32,34 @@ build: packages ## Build programs, Kubernetes, Prometheus and images into .lab
 up: ## Bring the whole lab up (SANDBOX=embedded|existing; repeatable, interruptible)
 	@$(MAKE) --no-print-directory up-$(SANDBOX)
 
-.PHONY: checked up-embedded up-existing up-compose up-k3d
+.PHONY: checked embedded up-embedded up-existing up-compose up-k3d down-embedded down-existing down-compose down-k3d
 up-embedded: checked build
 	@$(BOX) up
 checked: builder
 	@$(BOX) check
 up-existing: builder
 	@$(BOX) up-existing
-up-compose up-k3d:
+up-compose up-k3d down-compose down-k3d:
 	@echo "SANDBOX=$(SANDBOX) is not supported yet: use SANDBOX=embedded (Linux, root) or SANDBOX=existing with KUBECONFIG" >&2; exit 2
 
-status: ## Components, rates, P99 against the SLO, knobs, last changes
+embedded:
+	@[[ $(SANDBOX) == embedded ]] || { echo "SANDBOX=$(SANDBOX): status and logs are of the embedded sandbox; ask your cluster: kubectl get pods -n kafkalab," \
+	  "kubectl logs -n kafkalab tuner-0, and kubectl port-forward -n kafkalab tuner-0 9500 for the tuner's page" >&2; exit 2; }
+
+status: embedded ## Components, rates, P99 against the SLO, knobs, last changes
 	@$(BOX) status
 
-logs: ## Follow a log: make logs of=kafka (or tuner, loadgen, exporter, prometheus, kubelet, etcd, ...)
+logs: embedded ## Follow a log: make logs of=kafka (or tuner, loadgen, exporter, prometheus, kubelet, etcd, ...)
 	@$(BOX) logs $(or $(of),tuner)
 
-down: ## Remove everything that make up made
-	@if [[ -x $(BOX) ]]; then $(BOX) down; else echo "nothing is up"; fi
+down: ## Remove everything that make up made (with the same SANDBOX)
+	@$(MAKE) --no-print-directory down-$(SANDBOX)
+
+down-embedded:
+	@[[ -x $(BOX) ]] || $(MAKE) --no-print-directory builder
+	@$(BOX) down
+down-existing: builder
+	@$(BOX) down-existing
 
 lint: ## gofmt, go vet, staticcheck, promtool
 	@.ci/lint
@@ -57,7 +67,7 @@ lint: ## gofmt, go vet, staticcheck, promtool
 unit: ## Unit tests of every module
 	@.ci/unit
 
-e2e: ## End-to-end tests on the embedded sandbox (takes it down before and after)
+e2e: build ## End-to-end tests on the embedded sandbox (takes it down before and after)
 	@.ci/e2e
 
 test: build lint unit e2e ## All of it

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -26,17 +27,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app.UsageWriter(stdout)
 	app.ErrorWriter(stderr)
 	app.HelpFlag.Short('h')
-	wd, err := os.Getwd()
-	if err != nil {
-		fmt.Fprintln(stderr, "k8s-sandbox:", err)
-		return 1
-	}
-	checkout := app.Flag("checkout", "The clone of kafkalab whose .lab holds the state.").Default(wd).String()
+	checkout := app.Flag("checkout", "The clone of kafkalab whose .lab holds the state.").Default(".").String()
 	up := app.Command("up", "Start what does not run, apply what has changed, wait until everything is ready.")
 	check := app.Command("check", "Say what would make a build or a start fail on this machine.")
 	buildOnly := check.Flag("build", "Only what a build needs.").Bool()
 	builds := app.Command("build", "Build programs, Kubernetes, Prometheus and images into .lab; what is up to date is kept.")
 	existing := app.Command("up-existing", "Apply the manifests to the cluster of KUBECONFIG, with images from IMAGE_PREFIX (and IMAGE_TAG).")
+	existingDown := app.Command("down-existing", "Remove from the cluster of KUBECONFIG what up-existing applied.")
 	logs := app.Command("logs", "Follow a log.")
 	of := logs.Arg("of", "A workload (kafka, tuner, ...) or a component (kubelet, etcd, ...).").Required().String()
 	down := app.Command("down", "End and remove everything that up made.")
@@ -54,6 +51,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "k8s-sandbox: %v (see --help)\n", err)
 		return 2
 	}
+	if *checkout, err = realPath(*checkout); err != nil {
+		fmt.Fprintln(stderr, "k8s-sandbox: checkout:", err)
+		return 1
+	}
 	if command == missing.FullCommand() {
 		for _, p := range sandbox.Missing() {
 			fmt.Fprintln(stdout, p)
@@ -67,9 +68,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return 0
 	}
-	if command == existing.FullCommand() {
-		if err := (sandbox.Existing{Checkout: *checkout, Getenv: os.Getenv, Out: stdout}).Up(ctx); err != nil {
-			fmt.Fprintln(stderr, "k8s-sandbox up-existing:", err)
+	if command == existing.FullCommand() || command == existingDown.FullCommand() {
+		cluster := sandbox.Existing{Checkout: *checkout, Getenv: os.Getenv, Out: stdout}
+		act := cluster.Up
+		if command == existingDown.FullCommand() {
+			act = cluster.Down
+		}
+		if err := act(ctx); err != nil {
+			fmt.Fprintf(stderr, "k8s-sandbox %s: %v\n", command, err)
 			return 1
 		}
 		return 0
@@ -96,4 +102,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// realPath follows links: the kernel tells of mounts and processes by their real paths, so that is what the sandbox must go by.
+func realPath(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
 }

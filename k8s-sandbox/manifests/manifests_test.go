@@ -69,7 +69,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 	}
 	restricted := security.LevelVersion{Level: security.LevelRestricted, Version: security.LatestVersion()}
 	needToken := []string{"StatefulSet/kafkalab/prometheus", "StatefulSet/kafkalab/tuner", "Deployment/kube-system/coredns"}
-	for _, name := range []string{"local", "existing"} {
+	for _, name := range []string{"local", "existing", "watch"} {
 		b := build(t, overlay(name))
 		for key, pod := range pods(b) {
 			if r := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec)); !r.Allowed {
@@ -91,6 +91,9 @@ func TestEveryPodIsRestricted(t *testing.T) {
 			}
 		}
 		for _, ns := range []string{"kafka", "kafkalab"} {
+			if name == "watch" && ns == "kafka" {
+				continue // not ours to restrict
+			}
 			if got := get[*core.Namespace](t, b, "Namespace//"+ns).Labels["pod-security.kubernetes.io/enforce"]; got != "restricted" {
 				t.Errorf("%s, namespace %s: want restricted pods enforced (got %q)", name, ns, got)
 			}
@@ -213,6 +216,36 @@ func TestExistingClusterIsLeftAsItIs(t *testing.T) {
 		if strings.Contains(key, "/kube-system/") || strings.HasSuffix(key, "/agent") {
 			t.Errorf("%s: want neither DNS nor an agent unless asked for", key)
 		}
+	}
+}
+
+func TestWatchingChangesNothingOfTheKafkaThatIsWatched(t *testing.T) {
+	b := build(t, overlay("watch"))
+	for _, want := range []string{"Deployment/kafkalab/exporter", "StatefulSet/kafkalab/prometheus", "StatefulSet/kafkalab/tuner"} {
+		if b[want] == nil {
+			t.Errorf("want %s", want)
+		}
+	}
+	for key, object := range b {
+		role, isRole := object.(*rbac.Role)
+		_, isBinding := object.(*rbac.RoleBinding)
+		if key == "Namespace//kafka" || strings.HasSuffix(key, "/loadgen") || strings.Contains(key, "/kafka/") && !isRole && !isBinding {
+			t.Errorf("%s: want nothing there but the rights to look", key)
+		}
+		if !isRole {
+			continue
+		}
+		for _, r := range role.Rules {
+			for _, verb := range r.Verbs {
+				event := slices.Contains(r.Resources, "events") && (verb == "create" || verb == "patch")
+				if !event && !slices.Contains([]string{"get", "list", "watch"}, verb) {
+					t.Errorf("%s: want no right to %s %v", key, verb, r.Resources)
+				}
+			}
+		}
+	}
+	if text := get[*core.ConfigMap](t, b, "ConfigMap/kafkalab/tuner-config").Data["tuner.yaml"]; !strings.Contains(text, "\nmode: observe\n") {
+		t.Error("want a tuner that only observes")
 	}
 }
 

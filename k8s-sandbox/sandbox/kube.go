@@ -136,7 +136,7 @@ func (s *Sandbox) writeOverlay(ctx context.Context) error {
 		return err
 	}
 	tuner = withMode(tuner, s.conf.Getenv("TUNER_MODE"))
-	knobs, err := s.knobs(ctx)
+	knobs, err := knobsOf(ctx, s.kubectl)
 	if err != nil {
 		return err
 	}
@@ -198,10 +198,10 @@ func (s *Sandbox) kustomization() (any, error) {
 	}, nil
 }
 
-// knobs are the three variables as they stand in the cluster; on a new one, the de-tuned start.
-func (s *Sandbox) knobs(ctx context.Context) (map[string]string, error) {
+// knobsOf are the three variables as they stand in the cluster that kubectl asks; on a new one, the de-tuned start.
+func knobsOf(ctx context.Context, kubectl func(context.Context, ...string) ([]byte, error)) (map[string]string, error) {
 	knobs := map[string]string{"KAFKA_HEAP_OPTS": "-Xms256m -Xmx256m", "KAFKA_NUM_NETWORK_THREADS": "1", "KAFKA_NUM_IO_THREADS": "2"}
-	out, err := s.kubectl(ctx, "get", "statefulset", "kafka", "-n", "kafka", "--ignore-not-found", "-o", "json")
+	out, err := kubectl(ctx, "get", "statefulset", "kafka", "-n", "kafka", "--ignore-not-found", "-o", "json")
 	if err != nil {
 		return nil, err
 	}
