@@ -231,11 +231,15 @@ func (s *Sandbox) checkRoom() error {
 
 // checkOwner refuses a second checkout: addresses and control groups are one set for a machine.
 func (s *Sandbox) checkOwner() error {
-	owner, err := os.ReadFile(s.l.Owner())
-	if err != nil || strings.TrimSpace(string(owner)) == s.l.Checkout {
+	data, err := os.ReadFile(s.l.Owner())
+	owner := strings.TrimSpace(string(data))
+	if err != nil || owner == s.l.Checkout {
 		return nil
 	}
-	return fmt.Errorf("another checkout's sandbox is on this machine: %s (run make down there first)", strings.TrimSpace(string(owner)))
+	if real, err := filepath.EvalSymlinks(owner); err == nil && real == s.l.Checkout {
+		return nil
+	}
+	return fmt.Errorf("another checkout's sandbox is on this machine: %s (run make down there first)", owner)
 }
 
 // checkPorts tries to bind each address. Once our own rules lead it into the sandbox, nobody needs to have bound it.
