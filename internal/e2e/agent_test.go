@@ -74,6 +74,8 @@ func agentRights(t *testing.T, l *lab) {
 		"the claim of the status files": {"delete", "persistentvolume", "kafkalab-status"},
 		"the policy itself":             {"delete", "validatingadmissionpolicybinding", "kafkalab-agent"},
 		"more rights":                   {"create", "rolebinding", "x", "-n", "kafka", "--clusterrole=admin", "--user=me"},
+		"the tuner's name":              {"set", "env", "statefulset/kafka", "-n", "kafka", "KAFKA_NUM_IO_THREADS=12", "--dry-run=server", "--field-manager=kafkalab-tuner"},
+		"the lab's name":                {"set", "env", "statefulset/kafka", "-n", "kafka", "KAFKA_NUM_IO_THREADS=12", "--dry-run=server", "--field-manager=kafkalab"},
 		"another's identity":            {"get", "pods", "-n", "kafka", "--as=system:admin"},
 	} {
 		t.Run("refused: "+name, func(t *testing.T) {
