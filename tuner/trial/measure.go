@@ -166,7 +166,7 @@ func (r *Runner) measureIncumbent(ctx context.Context) error {
 	case err != nil:
 		return err
 	case e != nil && e.outcome == ledger.OutcomeDiscarded:
-		return nil // the next look records it
+		return nil // the next look, at the target or at the broker, says so
 	case e != nil:
 		r.state(status.Holding, "the incumbent could not be measured: "+e.reason)
 		r.Logger.Warn("the incumbent could not be measured", "err", e.reason)
@@ -218,5 +218,38 @@ func (r *Runner) phases(ctx context.Context, point space.Point, edge func(ledger
 	if err := edge(ledger.Measuring); err != nil {
 		return nil, nil, err
 	}
-	return r.measure(ctx, point)
+	windows, e, err := r.measure(ctx, point)
+	if e != nil || err != nil {
+		return nil, e, err
+	}
+	e, err = r.still(ctx, point)
+	return windows, e, err
+}
+
+// still reads the values in force again: a broker's settings can be changed while it runs, past the workload, and then nobody knows with which of
+// them the windows were measured.
+func (r *Runner) still(ctx context.Context, want space.Point) (*end, error) {
+	start := time.Now()
+	for {
+		effective, err := r.Broker.Effective(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil && effective.Key() == want.Key():
+			return nil, nil
+		case err == nil:
+			if e := r.intact(ctx, want); e != nil {
+				return e, nil
+			}
+			return &end{
+				outcome: ledger.OutcomeDiscarded, author: "unknown", failure: "outside-change",
+				reason: fmt.Sprintf("the broker itself was changed while it was measured (want %s, got %s); it does not say by whom", want.Key(), effective.Key()),
+			}, nil
+		case time.Since(start) > r.File.Windows.Verify:
+			return inconclusive("read-back", "the effective values could not be read after the windows: %v", err), nil
+		}
+		if err := wait(ctx, idle); err != nil {
+			return nil, err
+		}
+	}
 }

@@ -70,16 +70,24 @@ func TestOutcomes(t *testing.T) {
 		"an OOM kill while it is measured":         {once(func(l *apply.Life) { l.Restarts, l.OutOfMemory, l.Detail = 1, true, "seen later" }), ledger.OutcomeReverted, "out-of-memory", "seen later"},
 		"a crash while it is measured":             {once(func(l *apply.Life) { l.Restarts, l.Detail = 1, "seen later" }), ledger.OutcomeReverted, "crash-loop", "seen later"},
 		"a pod deleted while it is measured":       {func(w *world) { w.bad = deletes(w) }, ledger.OutcomeInconclusive, "replaced", "deleted"},
-		"a rollout without end is taken back":      {fails(apply.Deadline), ledger.OutcomeReverted, "deadline", "seen in the test"},
-		"an image that is missing proves nothing":  {fails(apply.Image), ledger.OutcomeInconclusive, "image", "seen in the test"},
-		"a full node proves nothing":               {fails(apply.Unschedulable), ledger.OutcomeInconclusive, "unschedulable", "seen in the test"},
-		"an API server away proves nothing":        {fails(apply.API), ledger.OutcomeInconclusive, "api", "seen in the test"},
-		"a variable without effect is taken back":  {func(w *world) { w.ignores = "io" }, ledger.OutcomeReverted, "read-back", "no effect"},
-		"a policy that forbids it proves nothing":  {func(w *world) { w.refuses = "4" }, ledger.OutcomeInconclusive, "refused", "outside the policy"},
-		"NaN proves nothing":                       {badly(&observe.Bad{Cause: "nan", Figure: "p99", Why: "NaN"}), ledger.OutcomeInconclusive, "nan", "p99: nan"},
-		"no data proves nothing":                   {badly(&observe.Bad{Cause: "no-data", Figure: "goodput", Why: "empty"}), ledger.OutcomeInconclusive, "no-data", "goodput: no-data"},
-		"a 5xx proves nothing":                     {badly(&observe.Bad{Cause: "server-error", Figure: "p99", Why: "503"}), ledger.OutcomeInconclusive, "server-error", "p99: server-error"},
-		"a breached guard of kind worse decides":   {badly(&observe.Bad{Cause: "guard:lost", Figure: "guard lost", Why: "3", Blames: true}), ledger.OutcomeReverted, "guard:lost", "guard lost"},
+		"a value set in the running broker": {func(w *world) {
+			w.bad = func(time.Time) error {
+				if w.env["IO"] == "4" {
+					w.dynamic = space.Point{"io": 3}
+				}
+				return nil
+			}
+		}, ledger.OutcomeDiscarded, "outside-change", "io=3"},
+		"a rollout without end is taken back":     {fails(apply.Deadline), ledger.OutcomeReverted, "deadline", "seen in the test"},
+		"an image that is missing proves nothing": {fails(apply.Image), ledger.OutcomeInconclusive, "image", "seen in the test"},
+		"a full node proves nothing":              {fails(apply.Unschedulable), ledger.OutcomeInconclusive, "unschedulable", "seen in the test"},
+		"an API server away proves nothing":       {fails(apply.API), ledger.OutcomeInconclusive, "api", "seen in the test"},
+		"a variable without effect is taken back": {func(w *world) { w.ignores = "io" }, ledger.OutcomeReverted, "read-back", "no effect"},
+		"a policy that forbids it proves nothing": {func(w *world) { w.refuses = "4" }, ledger.OutcomeInconclusive, "refused", "outside the policy"},
+		"NaN proves nothing":                      {badly(&observe.Bad{Cause: "nan", Figure: "p99", Why: "NaN"}), ledger.OutcomeInconclusive, "nan", "p99: nan"},
+		"no data proves nothing":                  {badly(&observe.Bad{Cause: "no-data", Figure: "goodput", Why: "empty"}), ledger.OutcomeInconclusive, "no-data", "goodput: no-data"},
+		"a 5xx proves nothing":                    {badly(&observe.Bad{Cause: "server-error", Figure: "p99", Why: "503"}), ledger.OutcomeInconclusive, "server-error", "p99: server-error"},
+		"a breached guard of kind worse decides":  {badly(&observe.Bad{Cause: "guard:lost", Figure: "guard lost", Why: "3", Blames: true}), ledger.OutcomeReverted, "guard:lost", "guard lost"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
@@ -108,7 +116,7 @@ func TestOutcomes(t *testing.T) {
 						}
 					}
 				}))
-				if want := map[bool]int{true: 2, false: 1}[c.outcome == ledger.OutcomeInconclusive]; tries != want {
+				if want := map[bool]int{true: 2, false: 1}[c.outcome == ledger.OutcomeInconclusive || c.outcome == ledger.OutcomeDiscarded]; tries != want {
 					t.Errorf("want the configuration tried %d times (got %d)", want, tries)
 				}
 			})
@@ -145,6 +153,21 @@ func TestTheIncumbentDiesOnce(t *testing.T) {
 		if n := len(j.records); n != 1 {
 			t.Errorf("want nothing measured (got %d records)", n)
 		}
+		run(t, f, w, j, isDone)
+		agree(t, w, j)
+	})
+}
+
+func TestTheIncumbentIsChangedInTheBroker(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		w.bad = func(time.Time) error { w.dynamic = space.Point{"io": 3}; return nil }
+		run(t, f, w, j, func(s status.Snapshot) bool { return s.State == status.Holding && strings.Contains(s.Reason, "io=3") })
+		if n := len(j.records); n != 1 {
+			t.Errorf("want nothing measured (got %d records)", n)
+		}
+		w.bad, w.dynamic = nil, nil
 		run(t, f, w, j, isDone)
 		agree(t, w, j)
 	})

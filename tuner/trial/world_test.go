@@ -38,6 +38,7 @@ type world struct {
 	p99     func(space.Point) float64
 	broken  func(space.Point) *apply.RolloutError // the rollout of this configuration fails
 	bad     func(now time.Time) error             // no window can be measured
+	dynamic space.Point                           // set in the running broker, past the workload; gone with the next patch
 	ignores string                                // the broker does not take this knob's variable
 	refuses string                                // the API server takes no such value
 	before  space.Point                           // what the broker ran with first
@@ -102,6 +103,7 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 	case new:
 	case old:
 		w.env[variable] = new
+		w.dynamic = nil
 		w.lives = apply.Life{Pod: w.lives.Pod + "+"}
 		w.patches = append(w.patches, variable+"="+new)
 		w.authors[variable] = apply.Author{Manager: apply.Manager, Time: time.Now()}
@@ -152,6 +154,7 @@ func (w *world) Effective(context.Context) (space.Point, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	p := w.point()
+	maps.Copy(p, w.dynamic)
 	if w.ignores != "" {
 		p[w.ignores] = w.before[w.ignores]
 	}
