@@ -228,6 +228,15 @@ func (s *Sandbox) startSupervisor() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start supervisor: %w", err)
 	}
+	// It joins by itself too, but if this process is killed before that, down has to find it.
+	group, err := cgroup.New(systemGroup)
+	if err == nil {
+		err = group.Add(cmd.Process.Pid)
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+		return errors.Join(err, cmd.Wait())
+	}
 	return cmd.Process.Release()
 }
 

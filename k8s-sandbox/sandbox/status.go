@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"text/tabwriter"
 	"time"
@@ -18,7 +19,7 @@ func (s *Sandbox) Status(ctx context.Context) error {
 	defer cancel()
 	all, err := supervise.Dial(s.l.Supervisor()).Status(ctx)
 	if err != nil {
-		return errors.New("the sandbox is not up (make up starts it)")
+		return notUp(err)
 	}
 	w := tabwriter.NewWriter(s.conf.Out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "COMPONENT\tSTATE\tHEALTH\tFOR\tRESTARTS\t")
@@ -44,4 +45,12 @@ func (s *Sandbox) Status(ctx context.Context) error {
 		return fmt.Errorf("ask the tuner: %w", err)
 	}
 	return nil
+}
+
+// notUp says why the supervisor did not answer. Only root may ask it.
+func notUp(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return errors.New("make status needs root, as make up did: run it with sudo")
+	}
+	return errors.New("the sandbox is not up (make up starts it)")
 }

@@ -77,8 +77,13 @@ func adopt(pidFile string) (*process, bool) {
 	return p, true
 }
 
-// stop asks the process to end and ends it after the grace period.
+// stop asks the process to end and ends it after the grace period. One that has ended is left alone: its number may be somebody else's.
 func (p *process) stop(grace time.Duration) {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
 	_ = syscall.Kill(p.pid, syscall.SIGTERM)
 	select {
 	case <-p.done:
