@@ -217,10 +217,9 @@ check_all() {
       check_kubeconfig
       ;;
     compose | k3d)
-      check_make
-      if have docker; then ok "Docker"; else want_package docker.io "Docker"; fi
+      problem "another SANDBOX: $SANDBOX is not supported yet" "unset SANDBOX   # embedded (Linux, root); or SANDBOX=existing with KUBECONFIG"
       ;;
-    *) problem "SANDBOX: embedded, existing, compose or k3d (got \"$SANDBOX\")" "unset SANDBOX" ;;
+    *) problem "SANDBOX: embedded or existing (got \"$SANDBOX\")" "unset SANDBOX" ;;
   esac
 }
 
@@ -244,8 +243,9 @@ start() {
   if ((EUID == 0)) || [[ ${SANDBOX:-embedded} != embedded ]]; then
     exec make up
   fi
-  for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY WORKLOAD SLO_P99 API_PORT KAFKA_PORT PROMETHEUS_PORT EXPORTER_PORT LOADGEN_PORT \
-    TUNER_PORT GOPROXY GOFLAGS GOTOOLCHAIN http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
+  for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY WORKLOAD TUNER_MODE LAB_FILE KUBECONFIG IMAGE_PREFIX IMAGE_TAG \
+    API_PORT KAFKA_PORT PROMETHEUS_PORT EXPORTER_PORT LOADGEN_PORT TUNER_PORT \
+    DEBIAN_MIRROR GOPROXY GOFLAGS GOTOOLCHAIN http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     if [[ -n ${!variable:-} ]]; then handed+=("$variable=${!variable}"); fi
   done
   echo "Starting as root, through sudo."

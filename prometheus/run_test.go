@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,7 +66,7 @@ func complete() map[string]string {
 		"df":   `echo Filesystem; echo 'x 1 1 50000000 1% /'`,
 	}
 	for _, p := range []string{"mvn", "apt-get", "containerd", "runc", "iptables", "nft", "conntrack", "ip", "nsenter", "mount",
-		"debootstrap", "buildah", "docker"} {
+		"debootstrap", "buildah"} {
 		programs[p] = ":"
 	}
 	return programs
@@ -97,7 +99,8 @@ func TestRunSaysWhatAMachineLacksAndHowToGetIt(t *testing.T) {
 		"a port that somebody listens on":  {env: []string{fmt.Sprintf("KAFKA_PORT=%d", port)}, want: []string{fmt.Sprintf("NEEDED   port %d for Kafka: it is in use", port), "export KAFKA_PORT="}},
 		"a full disk":                      {with: map[string]string{"df": `echo Filesystem; echo 'x 1 1 3072 99% /'`}, want: []string{"NEEDED   disk: 3 MiB free", "12 GiB are needed"}},
 		"a port that is no port":           {env: []string{"TUNER_PORT=70000"}, want: []string{`TUNER_PORT: a port from 1 to 65535 (got "70000")`}},
-		"a sandbox that does not exist":    {env: []string{"SANDBOX=minikube"}, want: []string{`embedded, existing, compose or k3d (got "minikube")`}},
+		"a sandbox that does not exist":    {env: []string{"SANDBOX=minikube"}, want: []string{`embedded or existing (got "minikube")`}},
+		"a sandbox that is still to come":  {env: []string{"SANDBOX=compose"}, want: []string{"compose is not supported yet"}},
 		"a cluster without its kubeconfig": {env: []string{"SANDBOX=existing", "KUBECONFIG=/nowhere/config"}, want: []string{"/nowhere/config cannot be read", "export KUBECONFIG="}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,6 +162,42 @@ func TestRunStartsWhatIsComplete(t *testing.T) {
 				t.Errorf("--check: exit code %d; want 0 and nothing started:\n%s", code, out)
 			}
 		})
+	}
+}
+
+// Sudo forgets the environment: a setting that is not handed on has no effect, and nothing says so.
+func TestRunHandsEverySettingOnToSudo(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(readme), "\n## Settings\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	name := regexp.MustCompile("`([A-Z][A-Z0-9_]+)`")
+	var settings []string
+	for line := range strings.Lines(table) {
+		if strings.HasPrefix(line, "|") {
+			for _, m := range name.FindAllStringSubmatch(line, -1) {
+				settings = append(settings, m[1])
+			}
+		}
+	}
+	if len(settings) < 12 {
+		t.Fatalf("README.md, Settings: only %v", settings)
+	}
+	script, err := os.ReadFile("../run.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(script), "for variable in ")
+	list, _, found := strings.Cut(list, "; do")
+	if !found {
+		t.Fatal("run.sh: no list of variables")
+	}
+	for _, s := range settings {
+		if !slices.Contains(strings.Fields(strings.ReplaceAll(list, "\\\n", " ")), s) {
+			t.Errorf("run.sh does not hand %s on to sudo", s)
+		}
 	}
 }
 
