@@ -13,6 +13,8 @@ import (
 	"os"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/kafkalab/kafkalab/tuner/space"
 )
 
@@ -192,6 +194,13 @@ func Parse(name string, text []byte) (File, error) {
 	sum := sha256.Sum256(text)
 	f.Digest = hex.EncodeToString(sum[:])
 	return f, nil
+}
+
+// Question is a digest of what decides how trials come out: knobs, objective, guards and windows. Answers to another question say nothing here.
+func (f File) Question() string {
+	text, _ := yaml.Marshal(File{Knobs: f.Knobs, Objective: f.Objective, Guards: f.Guards, Windows: f.Windows}) // such a struct always encodes
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
 }
 
 // Space are the knobs as the other packages use them.

@@ -189,3 +189,28 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestQuestion(t *testing.T) {
+	question := func(change func(*config.File)) string {
+		f := config.Default()
+		f.Guards = []config.Guard{{Name: "lost", Max: new(float64)}}
+		change(&f)
+		return f.Question()
+	}
+	first := question(func(*config.File) {})
+	for name, c := range map[string]struct {
+		change func(*config.File)
+		same   bool
+	}{
+		"the mode":      {func(f *config.File) { f.Mode = config.Observe }, true},
+		"the budgets":   {func(f *config.File) { f.Budgets.Trials++ }, true},
+		"the objective": {func(f *config.File) { f.Objective.SLO++ }, false},
+		"a window":      {func(f *config.File) { f.Windows.Count++ }, false},
+		"a guard":       {func(f *config.File) { *f.Guards[0].Max = 1 }, false},
+		"a step":        {func(f *config.File) { f.Knobs = append(f.Knobs, config.Knob{Steps: []int64{1}}) }, false},
+	} {
+		if (question(c.change) == first) != c.same {
+			t.Errorf("%s: want the same question: %v", name, c.same)
+		}
+	}
+}

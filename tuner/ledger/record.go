@@ -85,10 +85,11 @@ type Record struct {
 	Author  string         `json:"author,omitempty"`
 	Restart bool           `json:"restart,omitempty"` // the act of this edge restarts the target
 
-	Mode   string `json:"mode,omitempty"`
-	Build  string `json:"build,omitempty"`
-	Config string `json:"config,omitempty"` // SHA-256 of the configuration file
-	Torn   int64  `json:"torn,omitempty"`   // bytes of an unfinished record removed at start
+	Mode     string `json:"mode,omitempty"`
+	Build    string `json:"build,omitempty"`
+	Config   string `json:"config,omitempty"`   // SHA-256 of the configuration file
+	Question string `json:"question,omitempty"` // SHA-256 of what in it decides how trials come out
+	Torn     int64  `json:"torn,omitempty"`     // bytes of an unfinished record removed at start
 }
 
 // Change of one knob.

@@ -68,15 +68,17 @@ type Study struct {
 	Windows    []judge.Window // of the incumbent; empty: to be measured
 	MeasuredAt time.Time
 
-	Baseline  []judge.Window // the first measurement
+	Baseline  []judge.Window // the first measurement, as long as the question is the same
 	Start     space.Point    // what Baseline was measured with
 	BestPoint space.Point
 	Best      []judge.Window // newest measurement of BestPoint
 
 	Trials   []Trial
-	Restarts int
+	Restarts int // since the question is the same
 	Changes  []Change
 	config   string // digest of the file of the newest session
+	question string // digest of what in it decides
+	before   int    // how many trials were begun for another question
 	Finished string // why the search ended; empty while it goes on
 }
 
@@ -105,10 +107,13 @@ func (s *Study) Desired() space.Point {
 	return s.Incumbent
 }
 
-// Tried is what the search needs of the trials that ended.
+// Counted are the trials that the search has made for its question.
+func (s *Study) Counted() []Trial { return s.Trials[s.before:] }
+
+// Tried is what the search needs of those that ended.
 func (s *Study) Tried() []search.Tried {
 	var out []search.Tried
-	for _, t := range s.Trials {
+	for _, t := range s.Counted() {
 		if t.Phase.Done() {
 			out = append(out, search.Tried{Knob: t.Change.Knob, Point: t.Candidate, From: t.Change.Old, Outcome: outcome(t)})
 		}
@@ -136,7 +141,7 @@ func (s *Study) Add(r ledger.Record) {
 	}
 	switch r.Kind {
 	case ledger.Session:
-		s.session(r.Config)
+		s.session(r)
 		if s.Incumbent == nil && len(r.Point) > 0 {
 			s.Incumbent, s.Rest = r.Point, r.Revision
 		}
@@ -151,13 +156,19 @@ func (s *Study) Add(r ledger.Record) {
 	}
 }
 
-// session takes up the search again when the tuner's file is another one: it ended for that file's knobs, steps and objective, and what was
-// measured may have been measured otherwise.
-func (s *Study) session(config string) {
-	if s.config != "" && s.config != config {
+// session takes up the search again when the tuner's file is another one: it may have other budgets. When what decides is another, the search
+// begins anew: what was tried and measured before answers another question.
+func (s *Study) session(r ledger.Record) {
+	another := s.config != "" && s.config != r.Config
+	asks := r.Question != s.question && (another || s.question != "") // older ledgers do not name their question
+	if another || asks {
 		s.Windows, s.Finished = nil, ""
 	}
-	s.config = config
+	if asks {
+		s.before, s.Restarts = len(s.Trials), 0
+		s.Baseline, s.Start, s.Best, s.BestPoint = nil, nil, nil, nil
+	}
+	s.config, s.question = r.Config, r.Question
 }
 
 func (s *Study) measured(r ledger.Record) {
@@ -210,8 +221,11 @@ func (s *Study) edge(r ledger.Record) {
 		t.Windows, t.Verdict, t.Outcome, t.Failure, t.Reason, t.Author = r.Windows, r.Verdict, r.Outcome, r.Failure, r.Reason, r.Author
 	case ledger.Kept:
 		t.Ended = r.Time
-		s.Incumbent, s.Windows, s.MeasuredAt = t.Candidate, t.Windows, t.Since
-		s.BestPoint, s.Best = t.Candidate, t.Windows
+		s.Incumbent, s.Windows = t.Candidate, nil
+		if len(s.Counted()) > 0 { // otherwise it was judged by another question
+			s.Windows, s.MeasuredAt = t.Windows, t.Since
+			s.BestPoint, s.Best = t.Candidate, t.Windows
+		}
 		s.change(r, t, string(ledger.OutcomeKept))
 	case ledger.Reverted:
 		t.Ended = r.Time

@@ -2,6 +2,7 @@ package study_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,19 +125,48 @@ func TestVerify(t *testing.T) {
 }
 
 func TestAnotherFileTakesTheSearchUpAgain(t *testing.T) {
-	finished := func(config string) *study.Study {
-		s := study.Fold(records(
-			ledger.Record{Kind: ledger.Session, Config: "a", Point: space.Point{"io": 2}},
-			ledger.Record{Kind: ledger.Measured, Point: space.Point{"io": 2}, Windows: []judge.Window{{Goodput: 100}}},
-			ledger.Record{Kind: ledger.Finished, Reason: "nothing is better"},
-			ledger.Record{Kind: ledger.Session, Config: config, Point: space.Point{"io": 2}},
-		))
-		return s
+	knobs := []space.Knob{{Name: "io", Scale: 1, Min: 1, Max: 4, Steps: []int64{2, 4}}}
+	session := func(config, question string) ledger.Record {
+		return ledger.Record{Kind: ledger.Session, Config: config, Question: question, Point: space.Point{"io": 2}}
 	}
-	if s := finished("a"); s.Finished == "" || s.Windows == nil {
-		t.Error("the same file: the search is to stay at its end")
+	searched := append([]ledger.Record{session("a", "goodput")}, begin()[1:]...)
+	searched = append(searched, edge(1, ledger.Judged, judged(ledger.OutcomeReverted, judge.NotBetter)), edge(1, ledger.Reverted),
+		ledger.Record{Kind: ledger.Finished, Reason: "nothing is better"})
+	for name, c := range map[string]struct {
+		then     ledger.Record
+		finished bool // the search stays at its end
+		counted  int  // what was tried, measured and spent still counts
+	}{
+		"the same file":                   {session("a", "goodput"), true, 1},
+		"another file, the same question": {session("b", "goodput"), false, 1},
+		"another file, another question":  {session("b", "latency"), false, 0},
+		"the same file, other defaults":   {session("a", "goodput, by another tuner"), false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := study.Fold(records(append(slices.Clone(searched), c.then)...))
+			if (s.Finished != "") != c.finished || (s.Windows != nil) != c.finished {
+				t.Errorf("want finished and measured %v (got %q, %v)", c.finished, s.Finished, s.Windows)
+			}
+			if known := s.Baseline != nil || s.Best != nil; len(s.Counted()) != c.counted || s.Restarts != c.counted || known != (c.counted > 0) {
+				t.Errorf("want %d trials and restarts counted (got %d, %d; baseline %v, best %v)", c.counted, len(s.Counted()), s.Restarts, s.Baseline, s.Best)
+			}
+			next, _, more := search.Next(search.Problem{Knobs: knobs, Incumbent: s.Incumbent, Tried: s.Tried()})
+			if more != (c.counted == 0) || more && next.To != 4 {
+				t.Errorf("want something tried: %v (got %+v)", c.counted == 0, next)
+			}
+			if errs := study.Verify(append(records(append(slices.Clone(searched), c.then)...), edge(2, ledger.Proposed, proposal))); len(errs) > 0 {
+				t.Errorf("want the next trial in turn (got %v)", errs)
+			}
+		})
 	}
-	if s := finished("b"); s.Finished != "" || s.Windows != nil {
-		t.Errorf("another file: still finished (%q), or still measured as before", s.Finished)
+}
+
+// TestKeptForAnotherQuestion: a value that was judged before the question changed stays, and is measured anew.
+func TestKeptForAnotherQuestion(t *testing.T) {
+	all := append(begin(), edge(1, ledger.Judged, judged(ledger.OutcomeKept, judge.Better)),
+		ledger.Record{Kind: ledger.Session, Config: "b", Question: "latency"}, edge(1, ledger.Kept))
+	all[0].Config = "a"
+	if s := study.Fold(records(all...)); s.Incumbent["io"] != 4 || s.Windows != nil || s.Best != nil {
+		t.Errorf("want io 4, to be measured (got %+v)", s)
 	}
 }

@@ -86,7 +86,7 @@ func (r *Runner) publish() {
 			s.Trial = &running
 		}
 		s.Budget = status.Budget{
-			Trials: r.File.Budgets.Trials, TrialsUsed: len(st.Trials), Restarts: r.File.Budgets.Restarts, RestartsUsed: st.Restarts,
+			Trials: r.File.Budgets.Trials, TrialsUsed: len(st.Counted()), Restarts: r.File.Budgets.Restarts, RestartsUsed: st.Restarts,
 		}
 		for i, k := range r.knobs {
 			s.Knobs[i].Desired, s.Knobs[i].Best, s.Knobs[i].Text = figure(desired, k.Name), figure(st.BestPoint, k.Name), ""

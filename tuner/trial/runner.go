@@ -162,7 +162,7 @@ func (r *Runner) session(view apply.View) error {
 	point, _ := space.Parse(r.knobs, view.Env) // a partial one is for people
 	return r.record(ledger.Record{
 		Kind: ledger.Session, Point: point, Revision: view.Rest, Generation: view.Generation,
-		Mode: string(r.File.Mode), Build: r.Build, Config: r.File.Digest, Torn: r.Torn,
+		Mode: string(r.File.Mode), Build: r.Build, Config: r.File.Digest, Question: r.File.Question(), Torn: r.Torn,
 	})
 }
 
@@ -256,7 +256,7 @@ func (r *Runner) variables() []string {
 func (r *Runner) spent() string {
 	b := r.File.Budgets
 	switch {
-	case len(r.study.Trials) >= b.Trials:
+	case len(r.study.Counted()) >= b.Trials:
 		return fmt.Sprintf("the budget of %d trials is spent", b.Trials)
 	case r.study.Restarts+2 > b.Restarts:
 		return fmt.Sprintf("the budget of %d restarts is spent", b.Restarts)

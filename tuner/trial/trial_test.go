@@ -458,3 +458,24 @@ func TestAnotherModeDuringATrial(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherObjective: a search that ended is made again when what decides is another, with its budgets, and only then.
+func TestAnotherObjective(t *testing.T) {
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		w, j := newWorld(f.Space()), &journal{}
+		w.goodput = func(space.Point) float64 { return 1000 }
+		run(t, f, w, j, isDone)
+		tried := len(study.Fold(j.records).Trials)
+		f.Digest, f.Budgets.Trials = "links", tried
+		if run(t, f, w, j, isDone); len(study.Fold(j.records).Trials) != tried {
+			t.Errorf("want nothing tried again for another link (got %q)", story(j.records))
+		}
+		f.Digest, f.Objective.Margin = "margin", 0.5
+		_, s := run(t, f, w, j, isDone)
+		if len(s.Trials) != 2*tried || s.Budget.TrialsUsed != tried {
+			t.Errorf("want the %d trials made again within their budget (got %d, used %d)", tried, len(s.Trials), s.Budget.TrialsUsed)
+		}
+		agree(t, w, j)
+	})
+}
