@@ -3,6 +3,8 @@ package apply
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -48,7 +50,8 @@ func (w *Workload) Lives(ctx context.Context) (Lives, error) {
 // Since is nil when the same brokers have lived on, and otherwise says what became of one of them. A pod that was replaced was deleted by
 // somebody or something else: that a broker crashes replaces its container only.
 func (l Lives) Since(before Lives) *RolloutError {
-	for name, was := range before {
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		was := before[name]
 		now, there := l[name]
 		switch {
 		case !there || now.Pod != was.Pod:
