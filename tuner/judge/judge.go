@@ -119,20 +119,17 @@ func byGoodput(v *Verdict, r Rules) {
 }
 
 // byReturn judges a candidate that meets the SLO which the incumbent breaks. A P99 that swings about the limit is over it by chance in one
-// measurement and under it in the next, so being under it now is no evidence: the P99 itself must have become lower, clearly.
+// measurement and under it in the next, so being under it now is no evidence: the P99 itself must have become lower, clearly. If it has not,
+// goodput decides; each of the two tests is wrong in this direction in half of alpha.
 func byReturn(v *Verdict, incumbent, candidate []Window, r Rules) {
-	v.P = rank(values(incumbent, P99), values(candidate, P99))
-	lower := v.IncumbentP99/v.CandidateP99 - 1
-	change := fmt.Sprintf("P99 %s meets the SLO of %s, before it was %s (%s); goodput %+.1f %%",
-		ms(v.CandidateP99), ms(r.SLO), ms(v.IncumbentP99), level(v.P), v.Effect*100)
-	switch {
-	case v.P > r.Alpha:
-		v.Decision, v.Reason = NotBetter, fmt.Sprintf("%s: within the noise at level %.2f", change, r.Alpha)
-	case lower < r.Margin:
-		v.Decision, v.Reason = NotBetter, fmt.Sprintf("%s: below the margin of %.1f %%", change, r.Margin*100)
-	default:
-		v.Decision, v.Reason = Better, change
+	p := rank(values(incumbent, P99), values(candidate, P99))
+	if lower := v.IncumbentP99/v.CandidateP99 - 1; p > r.Alpha || lower < r.Margin {
+		byGoodput(v, r)
+		return
 	}
+	v.P, v.Decision = p, Better
+	v.Reason = fmt.Sprintf("P99 %s meets the SLO of %s, before it was %s (%s); goodput %+.1f %%",
+		ms(v.CandidateP99), ms(r.SLO), ms(v.IncumbentP99), level(p), v.Effect*100)
 }
 
 // byLatency compares two sides that both break the SLO: the way back under it comes first, goodput bought with latency does not count.
