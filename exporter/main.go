@@ -36,6 +36,9 @@ type settings struct {
 	groupInclude, groupExclude   string
 	kafkaTimeout                 time.Duration
 	timeout, minInterval, maxAge time.Duration
+	slow                         time.Duration
+	configs                      []string
+	questions                    int
 }
 
 func (s *settings) flags(app *cli.App) {
@@ -47,8 +50,13 @@ func (s *settings) flags(app *cli.App) {
 	app.Flag("topic.exclude", "Topics to leave out, of those that topic.filter takes.").Default("").StringVar(&s.topicExclude)
 	app.Flag("group.filter", "Consumer groups to show.").Default(".*").StringVar(&s.groupInclude)
 	app.Flag("group.exclude", "Consumer groups to leave out, of those that group.filter takes.").Default("").StringVar(&s.groupExclude)
+	app.Flag("topic.config", "Topic config to show, by Kafka's name; repeat the flag or separate by commas.").
+		Default("min.insync.replicas,retention.ms,retention.bytes,cleanup.policy,max.message.bytes").StringsVar(&s.configs)
+	app.Flag("lag.questions", "About how many partitions per broker Kafka is asked at most, in one reading, when their records were written, where the exporter has not seen it itself; 0: none.").
+		Default("500").IntVar(&s.questions)
 	app.Flag("collect.timeout", "Longest time for reading the cluster, when the scrape does not set a shorter one.").Default("10s").DurationVar(&s.timeout)
 	app.Flag("collect.min-interval", "A reading younger than this is shown again instead of asking Kafka.").Default("1s").DurationVar(&s.minInterval)
+	app.Flag("collect.slow-interval", "How old topic configs and log directories may become before they are read again.").Default("1m").DurationVar(&s.slow)
 	app.Flag("collect.max-age", "How long the last reading is shown while the cluster cannot be reached.").Default("1m").DurationVar(&s.maxAge)
 }
 
@@ -99,12 +107,20 @@ func (s *settings) collector(log *slog.Logger) (*collector.Exporter, error) {
 	positive("kafka.timeout", s.kafkaTimeout)
 	positive("collect.timeout", s.timeout)
 	positive("collect.max-age", s.maxAge)
+	positive("collect.slow-interval", s.slow)
+	if s.questions < 0 {
+		problems = append(problems, fmt.Errorf("--lag.questions: want 0 or more (got %d)", s.questions))
+	}
 	if s.minInterval < 0 || s.minInterval > s.maxAge {
 		problems = append(problems, fmt.Errorf("--collect.min-interval: want 0s to --collect.max-age (got %s)", s.minInterval))
 	}
 	conf := collector.Config{
 		Brokers: client.Brokers, Topics: filter("topic", s.topicInclude, s.topicExclude), Groups: filter("group", s.groupInclude, s.groupExclude),
 		Timeout: s.timeout, MinInterval: s.minInterval, MaxAge: s.maxAge, Logger: log,
+		TopicConfigs: split(s.configs), SlowInterval: s.slow, Questions: s.questions,
+	}
+	if conf.Questions == 0 {
+		conf.Questions = -1 // asked for on purpose: none
 	}
 	if len(problems) > 0 {
 		return nil, &usageError{errors.Join(problems...)}
@@ -119,11 +135,11 @@ func (s *settings) collector(log *slog.Logger) (*collector.Exporter, error) {
 	return collector.New(conf)
 }
 
-func split(brokers []string) []string {
+func split(values []string) []string {
 	var all []string
-	for _, b := range strings.Split(strings.Join(brokers, ","), ",") {
-		if b = strings.TrimSpace(b); b != "" {
-			all = append(all, b)
+	for _, v := range strings.Split(strings.Join(values, ","), ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			all = append(all, v)
 		}
 	}
 	return all

@@ -31,6 +31,9 @@ type cluster struct {
 	groups   []*sarama.MockDescribeGroupsResponse
 	commits  []*sarama.MockOffsetFetchResponse
 	offsets  []*sarama.MockOffsetResponse
+	dirs     []*sarama.DescribeLogDirsResponse
+	configs  *sarama.DescribeConfigsResponse
+	moves    *sarama.ListPartitionReassignmentsResponse
 }
 
 const someController = 1
@@ -39,10 +42,11 @@ const someController = 1
 func newCluster(t *testing.T, n int, kraft bool) *cluster {
 	t.Helper()
 	id := "test-cluster"
-	c := &cluster{t: t, metadata: &sarama.MetadataResponse{Version: 11, ClusterID: &id, ControllerID: someController}}
+	c := &cluster{t: t, configs: &sarama.DescribeConfigsResponse{Version: 4}, moves: &sarama.ListPartitionReassignmentsResponse{}, metadata: &sarama.MetadataResponse{Version: 11, ClusterID: &id, ControllerID: someController}}
 	keys := []sarama.ApiVersionsResponseKey{
 		{ApiKey: 2, MinVersion: 1, MaxVersion: 11}, {ApiKey: 3, MaxVersion: 13}, {ApiKey: 9, MinVersion: 1, MaxVersion: 10},
 		{ApiKey: 15, MaxVersion: 6}, {ApiKey: 16, MaxVersion: 5}, {ApiKey: 18, MaxVersion: 4}, {ApiKey: 69, MaxVersion: 1},
+		{ApiKey: 32, MinVersion: 1, MaxVersion: 4}, {ApiKey: 35, MinVersion: 1, MaxVersion: 4}, {ApiKey: 46},
 	}
 	if kraft {
 		keys = append(keys, sarama.ApiVersionsResponseKey{ApiKey: 55, MaxVersion: 2})
@@ -55,13 +59,17 @@ func newCluster(t *testing.T, n int, kraft bool) *cluster {
 		c.groups = append(c.groups, sarama.NewMockDescribeGroupsResponse(t))
 		c.commits = append(c.commits, sarama.NewMockOffsetFetchResponse(t))
 		c.offsets = append(c.offsets, sarama.NewMockOffsetResponse(t))
+		c.dirs = append(c.dirs, &sarama.DescribeLogDirsResponse{Version: 4, LogDirs: []sarama.DescribeLogDirsResponseDirMetadata{{Path: "/data", TotalBytes: -1, UsableBytes: -1}}})
 		c.answers = append(c.answers, map[string]sarama.MockResponse{
-			"ApiVersionsRequest":    sarama.NewMockApiVersionsResponse(t).SetApiKeys(keys),
-			"MetadataRequest":       sarama.NewMockWrapper(c.metadata),
-			"OffsetRequest":         c.offsets[i],
-			"ListGroupsRequest":     sarama.NewMockWrapper(c.listed[i]),
-			"DescribeGroupsRequest": c.groups[i],
-			"OffsetFetchRequest":    c.commits[i],
+			"ApiVersionsRequest":                sarama.NewMockApiVersionsResponse(t).SetApiKeys(keys),
+			"MetadataRequest":                   sarama.NewMockWrapper(c.metadata),
+			"OffsetRequest":                     c.offsets[i],
+			"ListGroupsRequest":                 sarama.NewMockWrapper(c.listed[i]),
+			"DescribeGroupsRequest":             c.groups[i],
+			"OffsetFetchRequest":                c.commits[i],
+			"DescribeConfigsRequest":            sarama.NewMockWrapper(c.configs),
+			"DescribeLogDirsRequest":            sarama.NewMockWrapper(c.dirs[i]),
+			"ListPartitionReassignmentsRequest": sarama.NewMockWrapper(c.moves),
 		})
 	}
 	return c
@@ -165,7 +173,8 @@ func newExporter(t *testing.T, brokers []string, change func(*collector.Config))
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := collector.Config{Kafka: settings, Brokers: brokers, MinInterval: -1}
+	// The fake brokers know the offsets of now only.
+	conf := collector.Config{Kafka: settings, Brokers: brokers, MinInterval: -1, Questions: -1, TopicConfigs: []string{"min.insync.replicas", "cleanup.policy"}}
 	if change != nil {
 		change(&conf)
 	}

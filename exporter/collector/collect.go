@@ -17,6 +17,8 @@ import (
 //	metadata    1, to any broker
 //	groups      per broker: ListGroups, OffsetFetch, DescribeGroups (and ConsumerGroupDescribe) in chunks; ListOffsets (start)
 //	offsets     per leader: ListOffsets (end), begun only after every commit has been read
+//	the rest    ListPartitionReassignments to the controller, if a partition lacks replicas; and either what is read seldom (DescribeConfigs
+//	            to one broker, or DescribeLogDirs to each), or per leader ListOffsets by time
 //
 // A commit that is read before the end offset cannot be ahead of it, so lag needs no clamping. The price is a barrier, and so a broker
 // that does not answer: it may hold the others up for half of the time left the first time, and for the probation from then on.
@@ -25,8 +27,12 @@ type collection struct {
 	pool *pool
 	meas *requests
 
-	snap  *snapshot
-	peers []*peer // by index of snap.brokers
+	kept *kept
+
+	snap       *snapshot
+	peers      []*peer          // by index of snap.brokers
+	controller int32            // as the metadata have it: under KRaft any broker, which passes on what it is asked
+	questions  map[tp]time.Time // about the past of partitions
 }
 
 // peer is one broker during one collection. One goroutine at a time works on it.
@@ -68,9 +74,9 @@ func (c *collection) refused(api string, p *peer, what string, code sarama.KErro
 func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 	began := time.Now()
 	err := c.metadata(ctx)
-	outcomes := []outcome{{part: partMetadata, took: time.Since(began), problem: err}}
+	outcomes := []outcome{ended(partMetadata, began, err)}
 	if c.snap == nil {
-		return nil, outcomes
+		return nil, append(outcomes, c.kept.begun()...)
 	}
 
 	began = time.Now()
@@ -80,28 +86,50 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 		p.offsetsProblem = c.offsets(ctx, p, sarama.OffsetOldest, func(p *partition) *optional { return &p.start })
 	})
 	cancel()
-	groupsTook := time.Since(began)
+	outcomes = append(outcomes, ended(partGroups, began, c.problems(func(p *peer) error { return p.groupsProblem })))
 
 	began = time.Now()
 	c.onEach(ctx, func(ctx context.Context, p *peer) {
 		err := c.offsets(ctx, p, sarama.OffsetNewest, func(p *partition) *optional { return &p.end })
 		p.offsetsProblem = errors.Join(p.offsetsProblem, err)
 	})
-	offsetsTook := time.Since(began)
+	outcomes = append(outcomes, ended(partOffsets, began, c.problems(func(p *peer) error { return p.offsetsProblem })))
 
 	groups := make([][]group, len(c.peers))
-	var groupsProblem, offsetsProblem error
 	for i, p := range c.peers {
 		groups[i] = p.groups
-		groupsProblem = errors.Join(groupsProblem, p.groupsProblem)
-		offsetsProblem = errors.Join(offsetsProblem, p.offsetsProblem)
-		p.broker.reached = !p.silent
 	}
 	c.snap.groups = merge(groups)
 	c.snap.addLag()
-	return c.snap, append(outcomes,
-		outcome{part: partGroups, took: groupsTook, problem: groupsProblem},
-		outcome{part: partOffsets, took: offsetsTook, problem: offsetsProblem})
+	c.addTimes()
+	outcomes = append(outcomes, c.rest(ctx)...)
+	for _, p := range c.peers {
+		p.broker.reached = !p.silent
+	}
+	return c.snap, append(outcomes, c.kept.begun()...)
+}
+
+// rest is what lag need not wait for. At most one of the last two asks the brokers.
+func (c *collection) rest(ctx context.Context) []outcome {
+	began := time.Now()
+	moves := ended(partMoves, began, c.reassigned(ctx))
+	began = time.Now()
+	var err error
+	if !c.refreshSlow(ctx) {
+		err = c.askPast(ctx)
+	}
+	times := ended(partTimes, began, err)
+	c.snap.configs, c.snap.dirs, c.snap.sizes = c.kept.configs, c.kept.dirs, c.kept.sizes
+	return []outcome{moves, times}
+}
+
+// problems joins those of all brokers.
+func (c *collection) problems(of func(*peer) error) error {
+	var all error
+	for _, p := range c.peers {
+		all = errors.Join(all, of(p))
+	}
+	return all
 }
 
 // onEach works on all brokers at the same time and returns when all are done.
@@ -143,6 +171,7 @@ func (c *collection) metadata(ctx context.Context) error {
 	if md.ClusterID != nil {
 		c.snap.clusterID = *md.ClusterID
 	}
+	c.controller = md.ControllerID
 	if _, kraft := answer.from.speaks(keyQuorum); !kraft && md.ControllerID >= 0 {
 		c.snap.controller = some(int64(md.ControllerID))
 	}

@@ -33,18 +33,31 @@ func TestRequestsDependOnBrokersNotOnPartitionsOrGroups(t *testing.T) {
 			}
 			c.start()
 			e := newExporter(t, c.addrs()[:1], nil)
-			e.collect(time.Minute)
-			first := c.requests(nil)
-			got := e.collect(time.Minute)
-			requests := c.requests(first)
-
 			chunks := (size.groups/size.brokers + 499) / 500
-			want := map[string]int{
-				"Metadata": 1, "Offset": 2 * size.brokers, "ListGroups": size.brokers,
-				"OffsetFetch": chunks * size.brokers, "DescribeGroups": chunks * size.brokers,
-			}
-			if diff := cmp.Diff(want, requests); diff != "" {
-				t.Errorf("requests of the second collection (-want +got):\n%s", diff)
+			var got samples
+			before := map[string]int{}
+			for i, more := range []map[string]int{{"DescribeConfigs": 1}, {"DescribeLogDirs": size.brokers}, {}} {
+				got = e.collect(time.Minute)
+				requests := c.requests(before)
+				before = c.requests(nil)
+				want := map[string]int{
+					"Metadata": 1, "Offset": 2 * size.brokers, "ListGroups": size.brokers,
+					"OffsetFetch": chunks * size.brokers, "DescribeGroups": chunks * size.brokers,
+				}
+				maps.Copy(want, more)
+				if i == 0 {
+					delete(requests, "ApiVersions") // once for each connection
+				}
+				if diff := cmp.Diff(want, requests); diff != "" {
+					t.Errorf("requests of collection %d (-want +got):\n%s", i+1, diff)
+				}
+				sum := 0
+				for _, n := range requests {
+					sum += n
+				}
+				if most := 7*size.brokers + 2 + 2*(chunks-1)*size.brokers; sum > most {
+					t.Errorf("collection %d took %d requests, want at most %d", i+1, sum, most)
+				}
 			}
 			if n := len(got.of("kafka_consumer_group_lag")); n != 2*size.groups {
 				t.Errorf("want lag for %d commits, got %d", 2*size.groups, n)

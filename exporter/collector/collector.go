@@ -2,8 +2,9 @@
 //
 // It promises that all metrics of a scrape come from one collection; that the number of requests depends on the number of brokers
 // and not on partitions or groups (one more per 500 groups); that filters work before requests are made; that commits are read before
-// end offsets, so lag is never negative; that a broker which does not answer hides nothing of what the others know; and that a value
-// which is not known is absent. It leaves out topic configurations, log directories and lag in seconds.
+// end offsets, so lag is never negative; that a broker which does not answer hides nothing of what the others know; that a value
+// which is not known is absent; and that what is read seldom (topic configs, log directories) or asked about the past never makes one
+// collection much larger than another.
 package collector
 
 import (
@@ -28,7 +29,13 @@ type Config struct {
 
 	Timeout     time.Duration // for one collection when the scrape sets no earlier deadline; default 10 s
 	MinInterval time.Duration // a snapshot younger than this is shown again instead of asking Kafka; default 1 s, negative: always ask
-	MaxAge      time.Duration // how long the last snapshot is shown while the cluster cannot be reached; default 1 min
+	// TopicConfigs are the keys of the topic configs to show; SlowInterval is how old they and the log directories may become, default 1 min.
+	TopicConfigs []string
+	SlowInterval time.Duration
+	// Questions is about how many partitions per broker one collection asks at most when their records were written, where the exporter has
+	// not seen it itself: each is a search in the broker's index. Default 500, negative: none.
+	Questions int
+	MaxAge    time.Duration // how long the last snapshot is shown while the cluster cannot be reached; default 1 min
 
 	Logger *slog.Logger
 }
@@ -39,6 +46,7 @@ type Exporter struct {
 	log   *slog.Logger
 	meas  *requests
 	pool  *pool
+	kept  *kept // of the collection under way
 	descs map[string]*prometheus.Desc
 
 	life context.Context // of all collections; ends with Run
@@ -68,6 +76,10 @@ func New(c Config) (*Exporter, error) {
 	setDefault(&c.Timeout, 10*time.Second)
 	setDefault(&c.MinInterval, time.Second)
 	setDefault(&c.MaxAge, time.Minute)
+	setDefault(&c.SlowInterval, time.Minute)
+	if c.Questions == 0 {
+		c.Questions = 500
+	}
 	if c.MinInterval > c.MaxAge {
 		return nil, fmt.Errorf("collector: minimal interval: want at most the maximal age %s (got %s)", c.MaxAge, c.MinInterval)
 	}
@@ -77,7 +89,7 @@ func New(c Config) (*Exporter, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), descs: map[string]*prometheus.Desc{}}
+	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), kept: newKept(), descs: map[string]*prometheus.Desc{}}
 	e.pool = newPool(c.Kafka, e.meas, c.Brokers)
 	e.report.lastSuccess = map[string]time.Time{}
 	e.life, e.end = context.WithCancel(context.Background())
@@ -164,7 +176,7 @@ func (e *Exporter) fly(f *flight, deadline time.Time) {
 	ctx, cancel := context.WithDeadline(e.life, deadline)
 	defer cancel()
 	began := time.Now()
-	c := &collection{conf: e.conf, pool: e.pool, meas: e.meas}
+	c := &collection{conf: e.conf, pool: e.pool, meas: e.meas, kept: e.kept}
 	snap, outcomes := c.run(ctx)
 
 	e.mu.Lock()
@@ -174,8 +186,8 @@ func (e *Exporter) fly(f *flight, deadline time.Time) {
 	e.flight = nil
 	lastSuccess := maps.Clone(e.report.lastSuccess) // scrapes hold the old one
 	for _, o := range outcomes {
-		if o.ok() {
-			lastSuccess[o.part] = time.Now()
+		if !o.success.IsZero() {
+			lastSuccess[o.part] = o.success
 		}
 	}
 	e.report = report{ended: true, up: snap != nil, outcomes: outcomes, lastSuccess: lastSuccess}

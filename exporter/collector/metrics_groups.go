@@ -12,11 +12,15 @@ var (
 	famCommitted    = Family{"kafka_consumer_group_committed_offset", "gauge", []string{"group", "topic", "partition"}, "Offset that the group has committed. Absent where it has committed none."}
 	famLag          = Family{"kafka_consumer_group_lag", "gauge", []string{"group", "topic", "partition"}, "Records between the group's committed offset and the partition's end offset, which is read later. Absent where either is unknown or the commit lies beyond the end."}
 	famTopicLag     = Family{"kafka_consumer_group_topic_lag", "gauge", []string{"group", "topic"}, "Sum of the group's lag over the partitions of the topic that it has committed. Absent unless the lag of each of them is known."}
+	famLagSeconds   = Family{"kafka_consumer_group_lag_seconds", "gauge", []string{"group", "topic", "partition"}, "Age of the oldest record that can be read and that the group has not committed, from the growth of the end offset; 0 at the end. Absent until it is known within two collections or one part in twenty."}
+	famLost         = Family{"kafka_consumer_group_lost_records", "gauge", []string{"group", "topic", "partition"}, "Records behind the group's commit that were deleted before it read them, by retention or on request."}
+	famRetained     = Family{"kafka_consumer_group_retention_ratio", "gauge", []string{"group", "topic", "partition"}, "Lag as a part of the records that the partition holds, 0 to 1: at 1 the next ones that are deleted are lost to the group."}
+	famDrain        = Family{"kafka_consumer_group_topic_time_to_drain_seconds", "gauge", []string{"group", "topic"}, "Time until the group's lag on the topic is 0 if it goes on falling as in the last 5 minutes. Absent while it does not fall."}
 	famTopicUnknown = Family{"kafka_consumer_group_topic_unknown_lag_partitions", "gauge", []string{"group", "topic"}, "Partitions of the topic that the group has committed and whose lag is unknown."}
 )
 
 func groupFamilies() []Family {
-	return []Family{famGroupInfo, famGroupState, famGroupMembers, famCommitted, famLag, famTopicLag, famTopicUnknown}
+	return []Family{famGroupInfo, famGroupState, famGroupMembers, famCommitted, famLag, famLagSeconds, famLost, famRetained, famTopicLag, famTopicUnknown, famDrain}
 }
 
 func (s sink) groups(snap *snapshot) {
@@ -33,6 +37,9 @@ func (s sink) groups(snap *snapshot) {
 			}
 			s.commits(g.id, rest[0].topic, rest[:n])
 			rest = rest[n:]
+		}
+		for _, d := range g.drains {
+			s.gauge(famDrain, d.left.Seconds(), g.id, d.topic)
 		}
 	}
 }
@@ -62,6 +69,13 @@ func (s sink) commits(group, topic string, commits []commit) {
 		labels := []string{group, topic, strconv.Itoa(int(c.partition))}
 		s.known(famCommitted, c.offset, labels...)
 		s.known(famLag, c.lag, labels...)
+		s.known(famLost, c.lost, labels...)
+		if c.behindKnown {
+			s.gauge(famLagSeconds, c.behind.Seconds(), labels...)
+		}
+		if c.retainedKnown {
+			s.gauge(famRetained, c.retained, labels...)
+		}
 		sum += c.lag.value
 		if !c.lag.known {
 			unknown++

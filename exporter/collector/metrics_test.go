@@ -30,6 +30,7 @@ func richCluster(t *testing.T) *cluster {
 	c.group("billing", 1, "Stable", 2, "orders", map[int32]int64{0: 200, 1: 80})
 	c.group("audit", 2, "Empty", 0, "orders", map[int32]int64{0: 250, 2: 5})
 	c.group("idle", 3, "Empty", 0, "", nil)
+	c.group("done", 1, "Empty", 0, "orders", map[int32]int64{0: 250, 1: 80})
 	c.listed[2].Groups["new"] = "consumer"
 	c.listed[2].GroupsData["new"] = sarama.GroupData{GroupState: "Stable", GroupType: "consumer"}
 	c.answers[2]["ConsumerGroupDescribeRequest"] = sarama.NewMockConsumerGroupDescribeResponse(t).AddGroupDescription("new", sarama.ConsumerGroupDescription{
@@ -37,12 +38,24 @@ func richCluster(t *testing.T) *cluster {
 	})
 	c.listed[2].Groups["shared"] = "share"
 	c.listed[2].GroupsData["shared"] = sarama.GroupData{GroupState: "Stable", GroupType: "share"}
+	for _, topic := range []string{"orders", `odd "name"`} {
+		c.configs.Resources = append(c.configs.Resources, &sarama.ResourceResponse{Type: sarama.TopicResource, Name: topic, Configs: []*sarama.ConfigEntry{
+			{Name: "min.insync.replicas", Value: "2"}, {Name: "cleanup.policy", Value: "delete"},
+		}})
+	}
+	c.moves.AddBlock("orders", 1, []int32{2, 3, 1}, []int32{2}, []int32{1})
+	for i, d := range c.dirs {
+		d.LogDirs[0].TotalBytes, d.LogDirs[0].UsableBytes = 1000, 900-int64(i)
+		d.LogDirs[0].Topics = []sarama.DescribeLogDirsResponseTopic{{Topic: "orders", Partitions: []sarama.DescribeLogDirsResponsePartition{{PartitionID: 0, Size: 70}, {PartitionID: 1, Size: 7}}}}
+	}
+	c.dirs[1].LogDirs = append(c.dirs[1].LogDirs, sarama.DescribeLogDirsResponseDirMetadata{Path: "/broken", ErrorCode: sarama.ErrKafkaStorageError})
 	return c.start()
 }
 
 func TestMetricsOfARichCluster(t *testing.T) {
 	c := richCluster(t)
 	e := newExporter(t, c.addrs(), nil)
+	e.collect(20 * time.Second) // what is read seldom comes one after the other
 	got := e.collect(20 * time.Second)
 	golden(t, filepath.Join("testdata", "rich.prom"), stable(got))
 }
@@ -81,6 +94,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	c := richCluster(t)
 	e := newExporter(t, c.addrs(), nil)
 	e.collect(20 * time.Second)
+	e.collect(20 * time.Second)
 	problems, err := testutil.GatherAndLint(e.reg)
 	if err != nil {
 		t.Fatal(err)
@@ -94,6 +108,7 @@ func TestEveryFamilyIsDocumentedAndReal(t *testing.T) {
 	c := richCluster(t)
 	c.setAnswers(2, map[string]sarama.MockResponse{"ListGroupsRequest": sarama.NewMockWrapper(&sarama.ListGroupsResponse{Version: 5, Err: sarama.ErrOffsetsLoadInProgress})})
 	e := newExporter(t, c.addrs(), nil)
+	e.collect(20 * time.Second)
 	e.collect(20 * time.Second)
 	var got, want []string
 	families, err := e.reg.Gather()

@@ -12,6 +12,12 @@ var (
 	famReplicas        = partitionFamily("replicas", "Replicas assigned to the partition.")
 	famInSync          = partitionFamily("in_sync_replicas", "Replicas in the partition's in-sync set (ISR).")
 	famUnderReplicated = partitionFamily("under_replicated", "1 if the in-sync set is smaller than the set of replicas, 0 if not.")
+	famUnderMin        = partitionFamily("under_min_isr", "1 if the in-sync set is smaller than the topic's min.insync.replicas, so that records with acks=all are refused, 0 if not. Absent while that config is unknown.")
+	famAtMin           = partitionFamily("at_min_isr", "1 if the in-sync set is as small as the topic's min.insync.replicas allows, 0 if not. Absent while that config is unknown.")
+	famReassigning     = partitionFamily("reassigning", "1 while replicas are being moved to other brokers, 0 if not.")
+	famConfig          = Family{"kafka_topic_config", "gauge", []string{"topic", "key"}, "Effective value of a topic config that is a number, in the config's own unit."}
+	famConfigInfo      = Family{"kafka_topic_config_info", "gauge", []string{"topic", "key", "value"}, "Always 1; the label holds the effective value of a topic config that is no number."}
+	famTopicSize       = Family{"kafka_topic_size_bytes", "gauge", []string{"topic"}, "Size of the topic on disk, all replicas together. Absent unless every broker has told its part."}
 	famOffline         = partitionFamily("offline", "1 if the partition has no live leader and so can be neither written nor read, 0 if it has one.")
 )
 
@@ -22,20 +28,36 @@ func partitionFamily(name, help string) Family {
 func topicFamilies() []Family {
 	return []Family{
 		famPartitions, famStart, famEnd, famLeader, famLeaderEpoch, famPreferred,
-		famReplicas, famInSync, famUnderReplicated, famOffline,
+		famReplicas, famInSync, famUnderReplicated, famUnderMin, famAtMin, famReassigning, famOffline,
+		famConfig, famConfigInfo, famTopicSize,
 	}
 }
 
 func (s sink) topics(snap *snapshot) {
 	for _, t := range snap.topics {
 		s.gauge(famPartitions, float64(len(t.partitions)), t.name)
+		min := snap.number(t.name, "min.insync.replicas")
 		for _, p := range t.partitions {
-			s.partition(t.name, p)
+			s.partition(t.name, p, min)
+		}
+		s.configs(t.name, snap.configs[t.name])
+		if bytes, ok := snap.sizes[t.name]; ok {
+			s.gauge(famTopicSize, float64(bytes), t.name)
 		}
 	}
 }
 
-func (s sink) partition(topic string, p partition) {
+func (s sink) configs(topic string, configs map[string]string) {
+	for key, value := range configs {
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			s.gauge(famConfig, v, topic, key)
+		} else {
+			s.gauge(famConfigInfo, 1, topic, key, value)
+		}
+	}
+}
+
+func (s sink) partition(topic string, p partition, min optional) {
 	labels := []string{topic, strconv.Itoa(int(p.id))}
 	s.known(famStart, p.start, labels...)
 	s.known(famEnd, p.end, labels...)
@@ -47,6 +69,11 @@ func (s sink) partition(topic string, p partition) {
 	}
 	s.gauge(famReplicas, float64(len(p.replicas)), labels...)
 	s.gauge(famInSync, float64(p.inSync), labels...)
+	s.known(famReassigning, p.reassigning, labels...)
+	if min.known {
+		s.gauge(famUnderMin, truth(int64(p.inSync) < min.value), labels...)
+		s.gauge(famAtMin, truth(int64(p.inSync) == min.value), labels...)
+	}
 	s.gauge(famUnderReplicated, truth(p.inSync < len(p.replicas)), labels...)
 	if p.leader.known {
 		s.gauge(famPreferred, truth(p.leader.value == int64(p.replicas[0])), labels...)

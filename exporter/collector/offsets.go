@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/IBM/sarama"
 )
@@ -20,6 +21,7 @@ func (c *collection) offsets(ctx context.Context, p *peer, which int64, field fu
 		t := &c.snap.topics[r.topic]
 		ask.AddBlock(t.name, t.partitions[r.partition].id, which, 1)
 	}
+	asked := time.Now()
 	var answer *sarama.OffsetResponse
 	err := p.ask(ctx, apiListOffsets, func(k *sarama.Broker) (err error) {
 		answer, err = k.GetAvailableOffsets(ask)
@@ -40,6 +42,7 @@ func (c *collection) offsets(ctx context.Context, p *peer, which int64, field fu
 			problems[block.Err] = c.refused(apiListOffsets, p, fmt.Sprintf("%s/%d", t.name, part.id), block.Err)
 		case block.Offset >= 0:
 			*field(part) = some(block.Offset)
+			part.endAt = asked
 		}
 	}
 	var all error
@@ -54,22 +57,23 @@ func (s *snapshot) addLag() {
 	for g := range s.groups {
 		for i := range s.groups[g].commits {
 			c := &s.groups[g].commits[i]
-			end := s.end(c.topic, c.partition)
-			if c.offset.known && end.known && end.value >= c.offset.value {
-				c.lag = some(end.value - c.offset.value)
+			p := s.partition(c.topic, c.partition)
+			if p != nil && c.offset.known && p.end.known && p.end.value >= c.offset.value {
+				c.lag = some(p.end.value - c.offset.value)
 			}
 		}
 	}
 }
 
-func (s *snapshot) end(name string, id int32) optional {
+// partition is nil when the snapshot has none of that name and id.
+func (s *snapshot) partition(name string, id int32) *partition {
 	t, ok := slices.BinarySearchFunc(s.topics, name, func(t topic, name string) int { return cmp.Compare(t.name, name) })
 	if !ok {
-		return optional{}
+		return nil
 	}
 	p, ok := slices.BinarySearchFunc(s.topics[t].partitions, id, func(p partition, id int32) int { return cmp.Compare(p.id, id) })
 	if !ok {
-		return optional{}
+		return nil
 	}
-	return s.topics[t].partitions[p].end
+	return &s.topics[t].partitions[p]
 }

@@ -13,17 +13,20 @@ import (
 
 // The names of the APIs, as Kafka's protocol guide and the broker's own request metrics have them.
 const (
-	apiVersions      = "ApiVersions"
-	apiMetadata      = "Metadata"
-	apiListOffsets   = "ListOffsets"
-	apiListGroups    = "ListGroups"
-	apiDescribe      = "DescribeGroups"
-	apiDescribe848   = "ConsumerGroupDescribe"
-	apiOffsetFetch   = "OffsetFetch"
-	keyOffsetFetch   = 9
-	keyDescribe848   = 69
-	keyQuorum        = 55 // DescribeQuorum: only brokers of a KRaft cluster have it
-	offsetFetchMulti = 8  // from this version on, one OffsetFetch asks for many groups
+	apiVersions          = "ApiVersions"
+	apiMetadata          = "Metadata"
+	apiListOffsets       = "ListOffsets"
+	apiListGroups        = "ListGroups"
+	apiDescribe          = "DescribeGroups"
+	apiDescribe848       = "ConsumerGroupDescribe"
+	apiOffsetFetch       = "OffsetFetch"
+	apiDescribeConfigs   = "DescribeConfigs"
+	apiDescribeLogDirs   = "DescribeLogDirs"
+	apiListReassignments = "ListPartitionReassignments"
+	keyOffsetFetch       = 9
+	keyDescribe848       = 69
+	keyQuorum            = 55 // DescribeQuorum: only brokers of a KRaft cluster have it
+	offsetFetchMulti     = 8  // from this version on, one OffsetFetch asks for many groups
 )
 
 // requests counts and times what is sent to Kafka.

@@ -12,6 +12,9 @@ type snapshot struct {
 	brokers    []broker
 	topics     []topic
 	groups     []group
+	configs    map[string]map[string]string // of each topic, by key; nil while they are unknown
+	dirs       []logDir
+	sizes      map[string]int64 // bytes of each topic over all replicas; nil while a broker's part is unknown
 }
 
 type broker struct {
@@ -33,6 +36,8 @@ type partition struct {
 	replicas    []int32
 	inSync      int
 	start, end  optional
+	endAt       time.Time // when the end was asked for
+	reassigning optional  // 1: its replicas are being moved to other brokers
 }
 
 type group struct {
@@ -41,6 +46,12 @@ type group struct {
 	coordinator                      int32
 	members                          optional
 	commits                          []commit // by topic and partition
+	drains                           []drain  // by topic; only where the lag will be gone some time
+}
+
+type drain struct {
+	topic string
+	left  time.Duration
 }
 
 type commit struct {
@@ -48,6 +59,11 @@ type commit struct {
 	partition int32
 	offset    optional
 	lag       optional
+	lost      optional // records that were deleted before the group read them
+	behind    time.Duration
+	retained  float64 // the lag as a part of what the partition holds
+
+	behindKnown, retainedKnown bool
 }
 
 // outcome is how one part of the collection went.
@@ -55,6 +71,16 @@ type outcome struct {
 	part    string
 	took    time.Duration
 	problem error
+	at      time.Time // when it ended; zero: it was not begun yet
+	success time.Time // when it last went well; zero: never
+}
+
+func ended(part string, began time.Time, problem error) outcome {
+	o := outcome{part: part, took: time.Since(began), problem: problem, at: time.Now()}
+	if problem == nil {
+		o.success = o.at
+	}
+	return o
 }
 
 func (o outcome) ok() bool { return o.problem == nil }
@@ -72,4 +98,8 @@ const (
 	partMetadata = "metadata"
 	partGroups   = "groups"
 	partOffsets  = "offsets"
+	partConfigs  = "configs"
+	partLogDirs  = "log_dirs"
+	partTimes    = "times"
+	partMoves    = "reassignments"
 )
