@@ -119,7 +119,7 @@ func NewCollector(e *Engine, slo time.Duration) *Collector {
 	counter("records_acked_total", "Records acknowledged.", func(t *Totals) uint64 { return t.Acked })
 	counter("records_failed_total", "Records given up, whether they were sent or not.", func(t *Totals) uint64 { return t.Failed })
 	counter("records_aborted_total", "Records of transactions that were aborted on purpose: neither acknowledged nor failed.", func(t *Totals) uint64 { return t.Aborted })
-	counter("records_retried_total", "Further attempts to send a record; an idempotent client's are not seen.", func(t *Totals) uint64 { return t.Retried })
+	counter("records_retried_total", "Further attempts to send a record; those of transactional clients are not seen.", func(t *Totals) uint64 { return t.Retried })
 	counter("records_consumed_total", "Records consumed, those of other runs included, once for each consumer group.", func(t *Totals) uint64 { return t.Consumed })
 	counter("acked_bytes_total", "Bytes of the values of records acknowledged.", func(t *Totals) uint64 { return t.AckedBytes })
 	counter("consumed_bytes_total", "Bytes of the values of records consumed.", func(t *Totals) uint64 { return t.ConsumedBytes })
