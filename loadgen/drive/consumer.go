@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (k Kafka) ConsumerConfig(n int) (*sarama.Config, error) {
 	c.Consumer.Group.Rebalance.Timeout = 10 * time.Second
 	c.Consumer.Group.Rebalance.Retry.Backoff = rejoinBackoff
 	c.Consumer.Group.Rebalance.Retry.Max = int(k.Workload.Producer.GiveUp / rejoinBackoff)
-	c.ChannelBufferSize = buffered(k.Workload.Payload, k.Workload.Topic.Partitions)
+	c.ChannelBufferSize = buffered(k.Workload.Payload, cmp.Or(k.Partitions, k.Workload.Topic.Partitions))
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("configure consumer: %w", err)
 	}

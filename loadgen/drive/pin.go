@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -12,10 +13,12 @@ import (
 // tryEvery is how long after a failure it is tried once more.
 const tryEvery = 50 * time.Millisecond
 
-// Pin gives each consumer group that has no offset for a partition the one at which the partition ended when the run began. Sending need not
-// wait for the consumers then: whatever they miss while they join, which takes seconds, they read afterwards. It tries until ctx ends.
+// Pin gives each consumer group that has no offset for a partition, or one at which there is nothing to read, the one at which the partition
+// ended when the run began. Sending need not wait for the consumers then: whatever they miss while they join, which takes seconds, they read
+// afterwards. It tries until ctx ends.
 func (k Kafka) Pin(ctx context.Context, ends []int64) error {
-	return k.patiently(ctx, "waiting for the consumer groups' coordinator", func() error { return k.pin(ends) })
+	_, err := patiently(ctx, k.Logger, "waiting for the consumer groups' coordinator", func() (struct{}, error) { return struct{}{}, k.pin(ends) })
+	return err
 }
 
 func (k Kafka) pin(ends []int64) error {
@@ -33,9 +36,20 @@ func (k Kafka) pin(ends []int64) error {
 		if err != nil {
 			return fmt.Errorf("read committed offsets of group %q: %w", k.Group(n), err)
 		}
+		// Asked for after the offsets, since what is committed meanwhile may be beyond where a partition ended before.
+		first, err := k.bounds(admin, len(ends), sarama.OffsetOldest)
+		if err != nil {
+			return err
+		}
+		next, err := k.bounds(admin, len(ends), sarama.OffsetNewest)
+		if err != nil {
+			return err
+		}
 		without := make(map[int32]sarama.OffsetAndMetadata)
 		for p, end := range ends {
-			if b := committed.GetBlock(k.Topic, int32(p)); b == nil || b.Offset < 0 {
+			// Retention has overtaken an offset before the first record, and one beyond the last is that of a topic which was made anew. From
+			// either a consumer would go on with the newest record at the time, and what had been sent before would seem lost.
+			if b := committed.GetBlock(k.Topic, int32(p)); b == nil || b.Offset < first[p] || b.Offset > next[p] {
 				without[int32(p)] = sarama.OffsetAndMetadata{Offset: end}
 			}
 		}
@@ -64,35 +78,35 @@ func (k Kafka) commit(admin sarama.ClusterAdmin, group string, offsets map[int32
 }
 
 // Ends are the offsets at which the partitions end now. It tries until ctx ends.
-func (k Kafka) Ends(ctx context.Context, partitions int) (ends []int64, err error) {
-	return ends, k.patiently(ctx, "waiting for the partitions' leaders", func() error {
-		ends, err = k.ends(partitions)
-		return err
+func (k Kafka) Ends(ctx context.Context, partitions int) ([]int64, error) {
+	return patiently(ctx, k.Logger, "waiting for the partitions' leaders", func() ([]int64, error) {
+		admin, err := k.admin(readTimeout)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = admin.Close() }() // nothing is left to flush
+		return k.bounds(admin, partitions, sarama.OffsetNewest)
 	})
 }
 
-func (k Kafka) ends(partitions int) ([]int64, error) {
-	admin, err := k.admin(readTimeout)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = admin.Close() }() // nothing is left to flush
+// bounds are the offsets at which the partitions end, or begin.
+func (k Kafka) bounds(admin sarama.ClusterAdmin, partitions int, which int64) ([]int64, error) {
 	ask := make(map[int32]int64, partitions)
 	for p := range int32(partitions) {
-		ask[p] = sarama.OffsetNewest
+		ask[p] = which
 	}
 	answer, err := admin.ListOffsets(map[string]map[int32]int64{k.Topic: ask}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("read ends of topic %q: %w", k.Topic, err)
+		return nil, fmt.Errorf("read bounds of topic %q: %w", k.Topic, err)
 	}
 	ends := make([]int64, partitions)
 	for p := range ends {
 		end := answer[k.Topic][int32(p)]
 		if end == nil {
-			return nil, fmt.Errorf("read ends of topic %q: no answer for partition %d", k.Topic, p)
+			return nil, fmt.Errorf("read bounds of topic %q: no answer for partition %d", k.Topic, p)
 		}
 		if end.Err != nil && !errors.Is(end.Err, sarama.ErrNoError) {
-			return nil, fmt.Errorf("read end of partition %d of topic %q: %w", p, k.Topic, end.Err)
+			return nil, fmt.Errorf("read bound of partition %d of topic %q: %w", p, k.Topic, end.Err)
 		}
 		ends[p] = end.Offset
 	}
@@ -101,21 +115,40 @@ func (k Kafka) ends(partitions int) ([]int64, error) {
 
 // patiently repeats what fails until ctx ends, and says what it waits for when that takes a while: a topic that has just been made has no
 // leaders for a moment, and a cluster that nobody has consumed from no coordinator.
-func (k Kafka) patiently(ctx context.Context, waiting string, try func() error) error {
+func patiently[T any](ctx context.Context, log *slog.Logger, waiting string, try func() (T, error)) (T, error) {
 	began := time.Now()
 	for said := false; ; {
-		err := try()
+		v, err := within(ctx, try)
 		if err == nil || ctx.Err() != nil {
-			return err
+			return v, err
 		}
 		if !said && time.Since(began) > time.Second {
-			k.Logger.Warn(waiting, "err", err)
+			log.Warn(waiting, "err", err)
 			said = true
 		}
 		pause(ctx, tryEvery)
 		if ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
+			return v, errors.Join(err, ctx.Err())
 		}
+	}
+}
+
+// within waits for an answer until ctx ends and no longer: sarama knows no contexts here, and a broker that hangs keeps it for many seconds.
+func within[T any](ctx context.Context, ask func() (T, error)) (v T, err error) {
+	type answer struct {
+		v   T
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		v, err := ask()
+		answered <- answer{v, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.v, a.err
+	case <-ctx.Done():
+		return v, fmt.Errorf("wait for the cluster: %w", ctx.Err())
 	}
 }
 

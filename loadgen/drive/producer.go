@@ -19,11 +19,12 @@ const (
 
 // Kafka is the cluster as an Outlet.
 type Kafka struct {
-	Client   kafka.Client
-	Topic    string
-	Workload workload.Workload
-	First    uint64 // number of client 0 among the clients of all copies
-	Logger   *slog.Logger
+	Client     kafka.Client
+	Topic      string
+	Partitions int // that the topic has; 0: as many as the workload asks for
+	Workload   workload.Workload
+	First      uint64 // number of client 0 among the clients of all copies
+	Logger     *slog.Logger
 }
 
 func (k Kafka) config(role string, n int) (*sarama.Config, error) {

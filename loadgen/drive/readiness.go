@@ -63,9 +63,11 @@ func (e *Engine) caughtUp() bool {
 // warmed ends the warm-up when its time has passed and the consumers have caught up. A record's phase never changes by it: what was
 // intended before now has been in the warm-up all along.
 func (e *Engine) warmed(now time.Duration) {
-	if e.warm.Load() == never && now >= time.Duration(e.began.Load())+e.c.Workload.Warmup && e.caughtUp() {
-		e.warm.Store(int64(now + slo.Tick)) // a sender may be ahead of this look at the clock
+	began := e.began.Load()
+	if began == never || e.warm.Load() != never || now < time.Duration(began)+e.c.Workload.Warmup || !e.caughtUp() {
+		return
 	}
+	e.warm.CompareAndSwap(never, int64(now+slo.Tick)) // a sender may be ahead of this look at the clock
 }
 
 // Ready is nil while records are acknowledged and, where there are consumers, consumed.

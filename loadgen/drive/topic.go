@@ -19,7 +19,7 @@ var shaping = [...]string{"compression.type", "flush.messages", "flush.ms", "ret
 // cluster as long as ctx lasts.
 func (k Kafka) EnsureTopic(ctx context.Context) (partitions int, err error) {
 	for said := false; ; {
-		partitions, err = k.ensureTopic()
+		partitions, err = within(ctx, k.ensureTopic)
 		if err == nil || ctx.Err() != nil {
 			return partitions, err
 		}

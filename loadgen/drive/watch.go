@@ -66,7 +66,7 @@ func (e *Engine) Watch(ctx context.Context, step func(slo.Observation) float64) 
 		if step == nil || !e.caughtUp() {
 			continue
 		}
-		rate := step(slo.Observation{Now: now, Outstanding: e.Outstanding(), Consumed: consumed, P99: e.P99})
+		rate := step(slo.Observation{Now: now, Outstanding: e.Outstanding(), Consumed: consumed / uint64(max(1, len(e.verify))), P99: e.P99})
 		if err := e.SetRate(rate); err != nil {
 			return fmt.Errorf("set rate: %w", err)
 		}
@@ -90,7 +90,7 @@ func (e *Engine) latency(to *hist.Snapshot) {
 	}
 }
 
-// look takes stock and returns how many of our own records are through so far.
+// look takes stock and returns how many of our own records are through so far, each counted once for each consumer group.
 func (e *Engine) look(now time.Duration) uint64 {
 	w := &e.watch
 	w.mu.Lock()
