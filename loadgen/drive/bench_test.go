@@ -41,7 +41,7 @@ func (s *quickSink) flush() {
 	s.held = s.held[:0]
 }
 
-func (s *quickSink) Close() error {
+func (s *quickSink) Close(context.Context) error {
 	s.flush()
 	return nil
 }
@@ -113,7 +113,7 @@ func (s *secondsSink) Send(_ context.Context, r *drive.Record) bool {
 	return true
 }
 
-func (s *secondsSink) Close() error {
+func (s *secondsSink) Close(context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for second, n := range s.counted {

@@ -29,6 +29,7 @@ type broker struct {
 	// down says whether the broker stands still, and until when.
 	down   func(at time.Duration) (until time.Duration, is bool)
 	refuse func(r *drive.Record) error
+	groups int // that read; 0: one
 	engine *drive.Engine
 	start  time.Time
 
@@ -71,7 +72,10 @@ func (b *broker) Open(_ int, done func([]*drive.Record, error)) (drive.Sink, err
 					continue
 				}
 			}
-			b.engine.Arrived(drive.Arrival{Partition: r.Partition, Offset: b.next(r.Partition), Value: r.Value, Stamp: r.Header})
+			offset := b.next(r.Partition)
+			for g := range max(1, b.groups) {
+				b.engine.Arrived(drive.Arrival{Group: g, Partition: r.Partition, Offset: offset, Value: r.Value, Stamp: r.Header})
+			}
 			done([]*drive.Record{r}, nil)
 		}
 	}()
@@ -83,7 +87,7 @@ func (s *sink) Send(_ context.Context, r *drive.Record) bool {
 	return true
 }
 
-func (s *sink) Close() error {
+func (s *sink) Close(context.Context) error {
 	close(s.in)
 	<-s.done
 	return nil
@@ -138,8 +142,10 @@ const small = "name: small\npayload: {bytes: 100}\nwarmup: 0s\ntopic: {partition
 // In 60 s at 1000 records/s a stall of 3 s delays 3000 records by up to 3 s: with 5 % of all delayed, the 99th percentile is at the slowest
 // fifth of those, 2.4 s, plus what the broker always takes. The client's bound on records in flight must not change that.
 func TestAStallShowsInFullInTheResponseTime(t *testing.T) {
+	t.Parallel()
 	for name, inFlight := range map[string]string{"with ample room in the client": "10000", "with room for 10 records": "10", "with room for 50": "50", "with room for 300": "300", "with room for 2500": "2500"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := mustWorkload(t, small+"producer: {clients: 1, in_flight: "+inFlight+"}\n")
 				b := &broker{latency: ms, down: between(20*time.Second, 23*time.Second)}
@@ -167,6 +173,7 @@ func TestAStallShowsInFullInTheResponseTime(t *testing.T) {
 }
 
 func TestTheScheduleIsKept(t *testing.T) {
+	t.Parallel()
 	for _, rate := range []float64{100, 1000, 10000} {
 		synctest.Test(t, func(t *testing.T) {
 			w := mustWorkload(t, small+"producer: {clients: 4, in_flight: 4000}\n")
@@ -230,6 +237,7 @@ func TestAfterAnOutageTheScheduleStartsAfresh(t *testing.T) {
 }
 
 func TestSLOModeRidesThroughAnOutage(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mustWorkload(t, small+"producer: {clients: 2, in_flight: 500}\n")
 		b := &broker{latency: 5 * ms, down: between(40*time.Second, 50*time.Second)}

@@ -39,8 +39,9 @@ var ErrAborted = errors.New("transaction aborted on purpose")
 type Sink interface {
 	// Send may block while the client is full. false means that ctx ended first and the record was not sent.
 	Send(ctx context.Context, r *Record) bool
-	// Close waits for the records under way; done has been called for each when it returns.
-	Close() error
+	// Close comes after the last Send and waits for the records under way. Those that are left when ctx ends have failed, and an answer that
+	// comes later changes nothing: done has been called once for each when it returns. They may be read still, so they are not to be used again.
+	Close(ctx context.Context) error
 }
 
 // Share is one of several copies of the generator that send one schedule together. The zero value is the only copy.
@@ -90,6 +91,11 @@ type Engine struct {
 
 // never is the time of what has not happened.
 const never = int64(schedule.Never)
+
+const (
+	expiry      = 2 * time.Second // beyond the time of a record, within which its client has noticed that it is over
+	leaveWithin = time.Second     // for clients that have sent nothing
+)
 
 // New makes an engine whose clock starts now; Run starts the sending.
 func New(c Config) (*Engine, error) {
@@ -199,23 +205,21 @@ func groups(w workload.Workload) int {
 // Clock is the engine's clock.
 func (e *Engine) Clock() Clock { return e.clock }
 
-// Run sends by the schedule until it or ctx ends, and then waits for the records under way: up to drain after the end of ctx, otherwise as
-// long as a record has. What is not acknowledged by then has failed.
+// Run sends by the schedule until it or ctx ends, and then waits for the records under way: up to drain after the end of ctx, otherwise
+// until each has used up its time. What is not acknowledged by then has failed.
 func (e *Engine) Run(ctx context.Context, out Outlet, drain time.Duration) error {
 	drained, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	for _, w := range e.workers {
 		var err error
 		if w.sink, err = out.Open(w.n, w.done); err != nil {
-			stop()
-			return errors.Join(fmt.Errorf("open producer %d: %w", w.n, err), e.close(drained))
+			return errors.Join(fmt.Errorf("open producer %d: %w", w.n, err), e.leave(ctx))
 		}
 	}
 	sending, end := context.WithCancel(ctx)
 	defer end()
 	if err := e.begin(end); err != nil {
-		stop()
-		return errors.Join(err, e.close(drained))
+		return errors.Join(err, e.leave(ctx))
 	}
 	var senders sync.WaitGroup
 	for _, w := range e.workers {
@@ -227,7 +231,7 @@ func (e *Engine) Run(ctx context.Context, out Outlet, drain time.Duration) error
 	}
 	<-sending.Done()
 	e.ended.Store(int64(min(e.clock.Now(), e.endsAt())))
-	defer time.AfterFunc(max(drain, e.c.Workload.Producer.GiveUp), stop).Stop()
+	defer time.AfterFunc(max(drain, e.c.Workload.Producer.GiveUp+expiry), stop).Stop()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(drain, stop) })()
 	senders.Wait()
 	return e.close(drained)
@@ -244,8 +248,8 @@ func (e *Engine) begin(end func()) error {
 	for _, v := range e.verify {
 		v.Began()
 	}
-	if !e.joining.waiting {
-		e.warm.Store(int64(origin + e.c.Workload.Warmup))
+	if e.caughtUp() {
+		e.warm.CompareAndSwap(never, int64(origin+e.c.Workload.Warmup))
 	}
 	for _, w := range e.workers {
 		plan, err := e.schedule(w.n, origin)
@@ -318,24 +322,26 @@ func (e *Engine) Finish(ends []int64) {
 	}
 }
 
-// close ends every client, and waits no longer than until drained ends.
+// leave closes the clients of a run that has not begun.
+func (e *Engine) leave(ctx context.Context) error {
+	soon, stop := context.WithTimeout(context.WithoutCancel(ctx), leaveWithin)
+	defer stop()
+	return e.close(soon)
+}
+
+// close ends every client. What is under way when drained ends has failed.
 func (e *Engine) close(drained context.Context) error {
-	ended := make(chan error, len(e.workers))
-	open := 0
-	for _, w := range e.workers {
+	before := e.errors.counts()[notDrained]
+	errs := make([]error, len(e.workers)+1)
+	var closing sync.WaitGroup
+	for i, w := range e.workers {
 		if w.sink != nil {
-			open++
-			go func() { ended <- w.sink.Close() }()
+			closing.Go(func() { errs[i] = w.sink.Close(drained) })
 		}
 	}
-	var errs []error
-	for range open {
-		select {
-		case err := <-ended:
-			errs = append(errs, err)
-		case <-drained.Done():
-			return errors.Join(append(errs, fmt.Errorf("drain producers: %d records were still under way", e.InFlight()))...)
-		}
+	closing.Wait()
+	if n := e.errors.counts()[notDrained] - before; n > 0 {
+		errs[len(e.workers)] = fmt.Errorf("drain producers: %d records were still under way", n)
 	}
 	return errors.Join(errs...)
 }

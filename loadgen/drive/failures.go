@@ -22,8 +22,11 @@ import (
 const (
 	startedLate = "started_late" // it was due before this copy of the generator came
 	tooLate     = "too_late"     // it could not be sent within the time allowed
-	notDrained  = "not_drained"  // the run had ended before it could be sent
+	notDrained  = "not_drained"  // the run had ended before it could be sent, or before it was answered
 )
+
+// errNotDrained fails what is under way when a client is closed and there is no more time to wait.
+var errNotDrained = errors.New("the run had ended before it was answered")
 
 // failures counts failed records by kind. Each kind is a word of this file or the number of one of Kafka's errors, so there are few.
 type failures struct {
@@ -104,7 +107,7 @@ func kind(err error) string {
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, sarama.ErrNotConnected),
 		errors.Is(err, sarama.ErrOutOfBrokers):
 		return "connection"
-	case errors.Is(err, sarama.ErrShuttingDown), errors.Is(err, sarama.ErrClosedClient):
+	case errors.Is(err, errNotDrained), errors.Is(err, sarama.ErrShuttingDown), errors.Is(err, sarama.ErrClosedClient):
 		return notDrained
 	}
 	return "other"

@@ -3,7 +3,9 @@ package drive_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -115,9 +117,105 @@ producer: {clients: 2, acks: all, in_flight: 2000}
 
 // One broker serves all of these: starting one takes longer than most of them.
 func TestWithARealBroker(t *testing.T) {
+	t.Parallel()
 	b := kafkatest.Start(t)
 	t.Run("the topic becomes what the workload needs", func(t *testing.T) { topicBecomes(t, b) })
+	t.Run("offsets at which there is nothing to read count as none", func(t *testing.T) { pins(t, b) })
 	t.Run("a restart of the broker loses nothing", func(t *testing.T) { restart(t, b) })
+}
+
+// Of three partitions with five records each, one has a good offset, one has lost what its offset names, and one never had it.
+func pins(t *testing.T, b *kafkatest.Broker) {
+	const topic = "pinned"
+	k := drive.Kafka{
+		Client: kafka.Client{Brokers: []string{b.Addr}}, Topic: topic, Logger: slog.New(slog.DiscardHandler),
+		Workload: mustWorkload(t, "name: w\ntopic: {partitions: 3}\nconsumer: {group: pinned}\n"),
+	}
+	partitions, err := k.EnsureTopic(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Ends(t.Context(), partitions); err != nil { // there are leaders
+		t.Fatal(err)
+	}
+	a := &answers{began: time.Now()}
+	s, err := k.Open(0, a.done)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range int32(3) {
+		a.send(t, s, p, 5)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	admin := administrate(t, b)
+	if err := admin.DeleteRecords(topic, map[int32]int64{1: 4}); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Pin(t.Context(), []int64{0, 0, 0}); err != nil { // which makes the group, whose coordinator may take a moment
+		t.Fatal(err)
+	}
+	committed := map[int32]sarama.OffsetAndMetadata{0: {Offset: 3}, 1: {Offset: 3}, 2: {Offset: 6}}
+	if _, err := admin.AlterConsumerGroupOffsets("pinned", map[string]map[int32]sarama.OffsetAndMetadata{topic: committed}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ends, err := k.Ends(t.Context(), partitions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Pin(t.Context(), ends); err != nil {
+		t.Fatal(err)
+	}
+	got, err := admin.ListConsumerGroupOffsets("pinned", map[string][]int32{topic: {0, 1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range []int64{3, 5, 5} {
+		if block := got.GetBlock(topic, int32(p)); block.Offset != want {
+			t.Errorf("partition %d: got offset %d, want %d", p, block.Offset, want)
+		}
+	}
+}
+
+// A broker that takes connections and says nothing: whoever asks it has an answer when its context ends.
+func TestAQuestionEndsWithItsContext(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	k := drive.Kafka{Client: kafka.Client{Brokers: []string{l.Addr().String()}}, Topic: "lab", Workload: mustWorkload(t, restartable), Logger: slog.New(slog.DiscardHandler)}
+	for name, ask := range map[string]func(context.Context) error{
+		"the topic":   func(ctx context.Context) error { _, err := k.EnsureTopic(ctx); return err },
+		"the ends":    func(ctx context.Context) error { _, err := k.Ends(ctx, 4); return err },
+		"the offsets": func(ctx context.Context) error { return k.Pin(ctx, make([]int64, 4)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer stop()
+			began := time.Now()
+			if err := ask(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
+				t.Errorf("got %v after %v", err, time.Since(began))
+			}
+		})
+	}
+}
+
+func TestBuffersAreSharedByThePartitionsThereAre(t *testing.T) {
+	k := drive.Kafka{Workload: mustWorkload(t, "name: w\npayload: {bytes: 100000}\ntopic: {partitions: 6}\n")}
+	asked, err := k.ConsumerConfig(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Partitions = 60
+	c, err := k.ConsumerConfig(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ChannelBufferSize*10 > asked.ChannelBufferSize {
+		t.Errorf("got %d records for each of 60 partitions, and %d for each of 6", c.ChannelBufferSize, asked.ChannelBufferSize)
+	}
 }
 
 // A patch of the lab costs a restart of the broker: nothing may be lost by it, and the load must be back within seconds.

@@ -43,8 +43,13 @@ func consumer(topic, parts string) string {
 	return "consumer: {group: " + topic + ", max_wait: 20ms}\n"
 }
 
-// begin starts a load. Records come at the given rate until end.
+// begin starts a load. Records come at the given rate until end, which waits for those under way.
 func begin(t *testing.T, b *kafkatest.Broker, addr, topic string, w workload.Workload, rate float64) *load {
+	t.Helper()
+	return beginDraining(t, b, addr, topic, w, rate, 30*time.Second)
+}
+
+func beginDraining(t *testing.T, b *kafkatest.Broker, addr, topic string, w workload.Workload, rate float64, drain time.Duration) *load {
 	t.Helper()
 	log := &syncBuffer{}
 	t.Cleanup(func() {
@@ -85,7 +90,7 @@ func begin(t *testing.T, b *kafkatest.Broker, addr, topic string, w workload.Wor
 			t.Errorf("watch: %v", err)
 		}
 	})
-	go func() { l.ended <- l.engine.Run(sending, l.kafka, 30*time.Second) }()
+	go func() { l.ended <- l.engine.Run(sending, l.kafka, drain) }()
 	t.Cleanup(func() { // a test that failed has not come to the end
 		l.stopSending()
 		l.stopEating()
@@ -116,8 +121,9 @@ func (l *load) end(t *testing.T) *drive.Totals {
 	return total
 }
 
-// witness reads the whole topic with a client of its own and counts the different records in it, and all.
-func (l *load) witness(t *testing.T, isolation sarama.IsolationLevel) (different, all int) {
+// witness reads the whole topic with a client of its own and counts the different records in it, and all. Once there are as many as expected
+// it need not wait for long to see that there are no more.
+func (l *load) witness(t *testing.T, isolation sarama.IsolationLevel, expected uint64) (different, all int) {
 	t.Helper()
 	conf, err := kafka.Client{Brokers: []string{l.plain}, ID: "witness"}.Config()
 	if err != nil {
@@ -156,7 +162,8 @@ func (l *load) witness(t *testing.T, isolation sarama.IsolationLevel) (different
 	}
 	seen := make(map[identity]bool)
 	// Kafka says nothing when a partition is at its end, so silence has to: the broker is beside us and idle.
-	const silence = 2 * time.Second
+	const briefly = 300 * time.Millisecond
+	silence := 5 * time.Second
 	for quiet := time.NewTimer(silence); ; quiet.Reset(silence) {
 		select {
 		case m := <-arrived:
@@ -166,6 +173,9 @@ func (l *load) witness(t *testing.T, isolation sarama.IsolationLevel) (different
 			}
 			seen[identity{m.Partition, s.Producer, s.Sequence}] = true
 			all++
+			if uint64(len(seen)) >= expected {
+				silence = briefly
+			}
 		case <-quiet.C:
 			return len(seen), all
 		}

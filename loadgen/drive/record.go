@@ -25,17 +25,13 @@ type Record struct {
 
 	sum    uint32 // of what the stamp does not cover
 	key    keyBytes
-	passes int                    // how often sarama took the value to put it into a request
+	passes int                    // requests that held it, as far as is known: what sarama's producer repeats is not
 	wire   sarama.Record          // for our own batches
 	msg    sarama.ProducerMessage // for sarama's producer
 }
 
-// Encode and Length make the record its own sarama.Encoder: a byte slice in an interface would be allocated for each record. Sarama
-// encodes a record again when it sends it again, which is how retries are seen.
-func (r *Record) Encode() ([]byte, error) {
-	r.passes++
-	return r.Value, nil
-}
+// Encode and Length make the record its own sarama.Encoder: a byte slice in an interface would be allocated for each record.
+func (r *Record) Encode() ([]byte, error) { return r.Value, nil }
 
 // Length is the size of the value.
 func (r *Record) Length() int { return len(r.Value) }

@@ -3,6 +3,7 @@ package drive
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -65,6 +66,7 @@ func (k Kafka) Open(n int, done func([]*Record, error)) (Sink, error) {
 	}
 	b.ctx, b.end = context.WithCancel(context.Background())
 	b.running.Go(b.lead)
+	b.running.Go(b.age)
 	return b, nil
 }
 
@@ -78,18 +80,23 @@ func (b *batcher) Send(_ context.Context, r *Record) bool {
 	if b.origin.IsZero() {
 		b.origin = time.Now().Add(-r.Sent)
 	}
-	for int(r.Partition) >= len(b.parts) {
-		b.parts = append(b.parts, &partition{number: int32(len(b.parts))})
-	}
 	b.left++
-	p := b.parts[r.Partition]
+	p := b.partition(r.Partition)
 	b.add(p, r)
 	b.offer(p)
 	return true
 }
 
+// partition is the one of the given number.
+func (b *batcher) partition(n int32) *partition {
+	for int(n) >= len(b.parts) {
+		b.parts = append(b.parts, &partition{number: int32(len(b.parts))})
+	}
+	return b.parts[n]
+}
+
 // Close sends what waits and ends when each record is done.
-func (b *batcher) Close() error {
+func (b *batcher) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true
 	for _, l := range b.links {
@@ -99,7 +106,24 @@ func (b *batcher) Close() error {
 		close(b.drained)
 	}
 	b.mu.Unlock()
-	<-b.drained
+	select {
+	case <-b.drained:
+	case <-ctx.Done():
+		b.abandon()
+		<-b.drained // what was answered just before
+	}
+	left := make(chan error, 1)
+	go func() { left <- b.leave() }()
+	select {
+	case err := <-left:
+		return err
+	case <-ctx.Done(): // what still waits for a broker ends with its timeout, and has nothing of ours
+		return nil
+	}
+}
+
+// leave ends the goroutines and the connections.
+func (b *batcher) leave() error {
 	b.end()
 	b.mu.Lock()
 	for _, l := range b.links {
@@ -111,6 +135,29 @@ func (b *batcher) Close() error {
 		return fmt.Errorf("close producer: %w", err)
 	}
 	return nil
+}
+
+// abandon fails every record that is left. Whatever is answered from now on finds its batch under way no more.
+func (b *batcher) abandon() {
+	b.mu.Lock()
+	b.end() // so that no connection takes a batch that is not there
+	var ended []*batch
+	for _, p := range b.parts {
+		if x := p.flight; x != nil {
+			// Its connection may be writing it, so it stays as it is.
+			p.drop(errNotDrained)
+			ended = append(ended, &batch{p: p, records: slices.Clone(x.records), tries: x.tries, err: errNotDrained})
+		}
+		for p.first != nil {
+			x := p.first
+			x.err = errNotDrained
+			p.queued -= len(x.records)
+			p.shift()
+			ended = append(ended, x)
+		}
+	}
+	b.mu.Unlock()
+	b.finish(ended)
 }
 
 // now is the time on the clock of the records.
@@ -147,6 +194,7 @@ func (b *batcher) fresh() *batch {
 // none of it, so its sequence numbers are free.
 func (b *batcher) split(p *partition) {
 	large, first, last := p.flight, p.first, p.last
+	large.count()
 	p.flight, p.first, p.last = nil, nil, nil
 	if large.id != nil {
 		p.sequence = large.sequence
@@ -171,6 +219,7 @@ func (b *batcher) offer(p *partition) {
 		p.leader = nil
 	}
 	if p.leader == nil || b.idempotent && p.id == nil {
+		p.leader = nil // it is listed in one place only
 		b.stray = append(b.stray, p)
 		signal(b.lost)
 		return
@@ -186,6 +235,7 @@ func (b *batcher) finish(batches []*batch) {
 	n := 0
 	b.order.Lock()
 	for _, x := range batches {
+		x.count()
 		b.done(x.records, x.err)
 		n += len(x.records)
 	}

@@ -49,9 +49,11 @@ func (p *partition) peek() *batch {
 func (p *partition) take() {
 	p.listed, p.sending = false, true
 	if p.flight != nil {
+		p.flight.tries++
 		return
 	}
 	x := p.first
+	x.tries = 1
 	p.shift()
 	p.queued -= len(x.records)
 	p.flight = x
@@ -93,12 +95,21 @@ func (p *partition) drop(err error) *batch {
 	return x
 }
 
-// expire takes out the records that were sent at or before the given time, with the error of those that have been on their way.
+// expire takes out the records that were sent at or before the given time, with the error of those that have been on their way. Nothing may
+// be on its way now.
 func (p *partition) expire(until time.Duration) (out []*batch) {
-	if x := p.flight; x != nil && x.records[0].Sent <= until {
+	if x := p.flight; x != nil {
+		if x.records[0].Sent > until {
+			return nil
+		}
 		out = append(out, p.drop(p.cause))
 	}
-	for p.flight == nil && p.first != nil && p.first.records[0].Sent <= until {
+	return append(out, p.expireQueue(until)...)
+}
+
+// expireQueue does so with what has never been on its way, and so has no sequence numbers.
+func (p *partition) expireQueue(until time.Duration) (out []*batch) {
+	for p.first != nil && p.first.records[0].Sent <= until {
 		x, old := p.first, &batch{p: p}
 		for len(x.records) > 0 && x.records[0].Sent <= until {
 			old.records = append(old.records, x.records[0])
@@ -128,6 +139,7 @@ type batch struct {
 	next    *batch
 	records []*Record
 	bytes   int // at most, before compression
+	tries   int // requests that held it
 	err     error
 
 	id       *producerID
@@ -142,11 +154,15 @@ func (x *batch) reset() {
 	*x = batch{records: x.records[:0], wired: x.wired[:0]}
 }
 
+// count adds the batch's attempts to those of its records.
+func (x *batch) count() {
+	for _, r := range x.records {
+		r.passes += x.tries
+	}
+}
+
 // seal makes the batch what the protocol wants, once: it is the same, compressed form and time included, each time it is sent.
 func (x *batch) seal(codec sarama.CompressionCodec, level int) *sarama.RecordBatch {
-	for _, r := range x.records {
-		r.passes++
-	}
 	if x.wire.Version != 0 {
 		return &x.wire
 	}

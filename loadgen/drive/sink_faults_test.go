@@ -101,6 +101,12 @@ func (p *proxy) serve(c net.Conn) {
 	}
 }
 
+func (p *proxy) leadsTo(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = addr
+}
+
 func (p *proxy) lose(answers bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,9 +129,7 @@ func (p *proxy) cut() int {
 func TestFaultsOnTheWayToARealBroker(t *testing.T) {
 	p := newProxy(t)
 	b := kafkatest.Start(t, kafkatest.Env(map[string]string{"KAFKA_ADVERTISED_LISTENERS": "INTERNAL://" + p.listener.Addr().String()}))
-	p.mu.Lock()
-	p.target = b.Addr
-	p.mu.Unlock()
+	p.leadsTo(b.Addr)
 	for run, producer := range []string{"acks: leader", "acks: all", "acks: all, idempotent: true"} {
 		t.Run(producer, func(t *testing.T) {
 			w := mustWorkload(t, fmt.Sprintf("name: w\npayload: {bytes: 200}\nwarmup: 0s\ntopic: {partitions: 12}\nproducer: {clients: 2, in_flight: 5000, %s}\n", producer))
@@ -154,6 +158,7 @@ func TestFaultsOnTheWayToARealBroker(t *testing.T) {
 			}
 		})
 	}
+	t.Run("not heard at the end", func(t *testing.T) { notHeard(t, b, p) })
 	t.Run("batches are larger than the topic takes", func(t *testing.T) {
 		w := mustWorkload(t, "name: w\npayload: {bytes: 2000}\nwarmup: 0s\ntopic: {partitions: 12, config: {max.message.bytes: '6000'}}\nproducer: {clients: 1, acks: all, idempotent: true, linger: 50ms}\n")
 		e := against(t, b, w, 2000, 103, nil, func(e *drive.Engine) {

@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/IBM/sarama"
 )
+
+// ageEvery is how often queues are looked through for records that are too old.
+const ageEvery = time.Second
 
 // lead finds leaders for partitions that have none, and ends what has waited for too long.
 func (b *batcher) lead() {
@@ -37,8 +41,8 @@ func (b *batcher) lead() {
 	}
 }
 
-// settle gives the strays leaders, once, and fails those of their records that are too old. It returns how many partitions are still without,
-// and why.
+// settle gives all partitions leaders, once, and fails those records of the strays that are too old. It returns how many strays are left, and
+// why.
 func (b *batcher) settle() (left int, err error) {
 	leaders, err := b.leaders()
 	id, errID := b.producerID()
@@ -47,6 +51,7 @@ func (b *batcher) settle() (left int, err error) {
 	if id != nil {
 		b.id = id
 	}
+	b.spread(leaders)
 	stray := b.stray
 	b.stray = nil
 	var ended []*batch
@@ -60,7 +65,7 @@ func (b *batcher) settle() (left int, err error) {
 		}
 		old := p.expire(b.now() - b.Workload.Producer.GiveUp)
 		for _, x := range old {
-			x.err = fmt.Errorf("give up after %v: %w", b.Workload.Producer.GiveUp, cmp.Or(x.err, err, error(sarama.ErrLeaderNotAvailable)))
+			x.err = b.tooOld(cmp.Or(x.err, err, error(sarama.ErrLeaderNotAvailable)))
 		}
 		if p.id == nil {
 			b.id = nil
@@ -72,6 +77,74 @@ func (b *batcher) settle() (left int, err error) {
 	b.mu.Unlock()
 	b.finish(ended)
 	return left, err
+}
+
+// spread tells the partitions that have nothing to send, those that nobody has sent to included, where they will send it, so that their next
+// record need not ask. The batcher's lock is held.
+func (b *batcher) spread(leaders map[int32]string) {
+	for n, addr := range leaders {
+		p := b.partition(n)
+		if p.listed || p.sending {
+			continue
+		}
+		if p.leader == nil || p.leader.broken {
+			p.leader = b.link(addr)
+		}
+		if p.id == nil {
+			p.id = b.id
+		}
+	}
+}
+
+// age fails, now and then, what waits for a connection that holds while its broker does not answer.
+func (b *batcher) age() {
+	tick := time.NewTicker(ageEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+			b.finish(b.expire())
+		}
+	}
+}
+
+// expire takes out the records that are too old and wait for their partition's turn. What is on its way ends with its request, and what is to
+// be sent again has used sequence numbers: its connection sends it, or breaks, and then settle sees to it.
+func (b *batcher) expire() (ended []*batch) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.origin.IsZero() {
+		return nil
+	}
+	until := b.now() - b.Workload.Producer.GiveUp
+	if !b.closed {
+		until -= b.conf.Producer.Flush.Frequency // it could have been sent after that only
+	}
+	for _, p := range b.parts {
+		if p.leader == nil {
+			continue
+		}
+		before, cause := p.queued, cmp.Or(p.cause, error(sarama.ErrRequestTimedOut))
+		old := p.expireQueue(until)
+		for _, x := range old {
+			x.err = b.tooOld(cause)
+		}
+		ended = append(ended, old...)
+		if p.listed {
+			p.leader.waiting -= before - p.queued
+		}
+		if p.listed && p.flight == nil && p.first == nil {
+			p.listed = false
+			p.leader.ready = slices.DeleteFunc(p.leader.ready, func(q *partition) bool { return q == p })
+		}
+	}
+	return ended
+}
+
+func (b *batcher) tooOld(cause error) error {
+	return fmt.Errorf("give up after %v: %w", b.Workload.Producer.GiveUp, cause)
 }
 
 // leaders asks for the topic's metadata and returns the addresses of the leaders by partition: of some only, and an error, when others have

@@ -157,6 +157,9 @@ func (l *link) answered(batches []*batch, res *sarama.ProduceResponse, err error
 	l.worked = l.worked || err == nil
 	for _, x := range batches {
 		p := x.p
+		if p.flight != x { // it was abandoned
+			continue
+		}
 		p.sending = false
 		cause := b.verdict(x, res, err)
 		switch {

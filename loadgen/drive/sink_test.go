@@ -141,7 +141,7 @@ func TestWhatTheBrokerSaysDecides(t *testing.T) {
 			answering(t, b, led(t, b), sarama.NewMockSequence(sequence...))
 			s, a := client(t, "acks: all", b.Addr())
 			a.send(t, s, 0, 1)
-			if err := s.Close(); err != nil {
+			if err := s.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if len(a.all) != 1 || !errors.Is(a.all[0].err, c.fails) || (c.fails == nil) != (a.all[0].err == nil) {
@@ -163,7 +163,7 @@ func TestALeaderIsFollowed(t *testing.T) {
 	until(t, "the first record", time.Minute, func() bool { return a.count() == 1 })
 	a.send(t, s, 1, 1)
 	until(t, "the second record", time.Minute, func() bool { return a.count() == 2 })
-	if err := s.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	for _, got := range a.all {
@@ -187,7 +187,7 @@ func TestTheOrderOfAPartitionIsKept(t *testing.T) {
 	for i := range 999 {
 		a.send(t, s, int32(i%3), 1)
 	}
-	if err := s.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	var last [3]time.Duration
@@ -222,7 +222,7 @@ func TestARecordIsGivenUpAfterItsTime(t *testing.T) {
 		a.send(t, s, 1, 3)
 		time.Sleep(200 * time.Millisecond) // what is sent later
 	}
-	if err := s.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if len(a.all) != 31 {
@@ -266,7 +266,7 @@ func TestBatchesAreWhatTheWorkloadSays(t *testing.T) {
 			if got := requests[*sarama.ProduceRequest](b); c.requests > 0 && got != c.requests {
 				t.Errorf("got %d requests, want %d", got, c.requests)
 			}
-			if err := s.Close(); err != nil {
+			if err := s.Close(t.Context()); err != nil {
 				t.Error(err)
 			}
 			if len(a.all) != c.records {
@@ -288,11 +288,11 @@ func TestBatchesAreWhatTheWorkloadSays(t *testing.T) {
 func TestABatchThatIsTooLargeIsSentInParts(t *testing.T) {
 	b := mock(t, 1)
 	answering(t, b, led(t, b), sarama.NewMockSequence(says(t, sarama.ErrMessageSizeTooLarge), says(t, sarama.ErrMessageSizeTooLarge), says(t, sarama.ErrNoError)))
-	s, a := client(t, "acks: all, idempotent: true, linger: 10s, batch: 100", b.Addr())
+	s, a := client(t, "acks: all, idempotent: true, linger: 1s, batch: 100", b.Addr())
 	a.send(t, s, 0, 100)
 	until(t, "all records", time.Minute, func() bool { return a.count() == 100 })
 	a.send(t, s, 0, 10)
-	if err := s.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	for i, got := range a.all {
@@ -320,7 +320,7 @@ func TestAfterAFailureTheProducerGetsAnotherID(t *testing.T) {
 			t.Errorf("record %d: got %d ids, want %d", i, got, ids)
 		}
 	}
-	if err := s.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if a.all[0].err != nil || !errors.Is(a.all[1].err, sarama.ErrOutOfOrderSequenceNumber) || a.all[2].err != nil {
@@ -334,7 +334,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	for range 5 {
 		s, a := client(t, "acks: leader", b.Addr())
 		a.send(t, s, 0, 10)
-		if err := s.Close(); err != nil {
+		if err := s.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if len(a.all) != 10 {
@@ -342,7 +342,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 		}
 	}
 	s, _ := client(t, "acks: leader", b.Addr())
-	if err := s.Close(); err != nil {
+	if err := s.Close(t.Context()); err != nil {
 		t.Errorf("a client that was never used: %v", err)
 	}
 	// A goroutine that has said its last word may still be on its way out.

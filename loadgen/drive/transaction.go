@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,9 @@ type transactor struct {
 	closing chan struct{}
 	ended   chan struct{}
 	hurry   *atomic.Bool // sarama waits no longer before it tries again: it has been cut off
+
+	mu   sync.Mutex // guards held and the calls of done
+	held []*Record  // taken and not done
 
 	client   sarama.Client
 	producer sarama.AsyncProducer // nil: the next transaction needs a new one
@@ -114,10 +118,31 @@ func (t *transactor) Send(ctx context.Context, r *Record) bool {
 }
 
 // Close implements Sink.
-func (t *transactor) Close() error {
+func (t *transactor) Close(ctx context.Context) error {
 	close(t.closing)
-	<-t.ended
+	select {
+	case <-t.ended:
+	case <-ctx.Done(): // sarama ends by itself, when it has tried for long enough
+		t.finish(errNotDrained)
+	}
 	return nil
+}
+
+// hold notes a record that has come.
+func (t *transactor) hold(r *Record) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = append(t.held, r)
+}
+
+// finish tells what became of the records that have come and that nothing has been told of.
+func (t *transactor) finish(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.held) > 0 {
+		t.done(t.held, err)
+		t.held = t.held[:0]
+	}
 }
 
 func (t *transactor) run() {
@@ -126,6 +151,7 @@ func (t *transactor) run() {
 	for {
 		select {
 		case r := <-t.in:
+			t.hold(r)
 			t.transact(r)
 		case <-t.closing:
 			t.discard()
@@ -138,7 +164,7 @@ func (t *transactor) run() {
 func (t *transactor) transact(first *Record) {
 	t.records, t.waiting, t.answered, t.cause = t.records[:0], first, 0, nil
 	if err := t.begin(); err != nil {
-		t.done([]*Record{first}, fmt.Errorf("begin transaction: %w", err))
+		t.finish(fmt.Errorf("begin transaction: %w", err))
 		return
 	}
 	doomed := t.doomed()
@@ -161,7 +187,7 @@ func (t *transactor) transact(first *Record) {
 	if broken {
 		t.discard() // before the records are used again
 	}
-	t.done(t.records, err)
+	t.finish(err)
 	if broken {
 		t.replace(status, err)
 	}
@@ -228,6 +254,7 @@ func (t *transactor) fill() {
 		}
 		select {
 		case t.waiting = <-in:
+			t.hold(t.waiting)
 		case out <- next:
 			t.records, t.waiting = append(t.records, t.waiting), nil
 		case <-t.producer.Successes():

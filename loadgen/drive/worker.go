@@ -260,6 +260,7 @@ func (w *worker) sendAll(drained context.Context) {
 	sent := uint64(0)
 	for i, at := range w.due {
 		r := w.free.tryGet()
+		held := r == nil || w.e.blocks // this one or the one before may have had to wait
 		if r == nil {
 			w.out.Add(sent)
 			sent = 0
@@ -267,13 +268,14 @@ func (w *worker) sendAll(drained context.Context) {
 				w.giveUp(at, notDrained)
 				continue
 			}
-			if now = w.e.clock.Now(); now-at > w.maxLate {
-				w.giveUp(at, tooLate)
-				w.free.put(r)
-				continue
-			}
-		} else if i%glance == 0 || w.e.blocks {
+		}
+		if held || i%glance == 0 {
 			now = w.e.clock.Now()
+		}
+		if held && now-at > w.maxLate {
+			w.giveUp(at, tooLate)
+			w.free.put(r)
+			continue
 		}
 		w.send(drained, r, at, now)
 		sent++
