@@ -47,6 +47,7 @@ func (p plan) drive(ctx context.Context, registry *prometheus.Registry, ready *r
 		return nil, err
 	}
 	if s.partitions, err = s.cluster.EnsureTopic(ctx); err == nil {
+		s.cluster.Partitions = s.partitions
 		s.ends, err = s.cluster.Ends(ctx, s.partitions)
 	}
 	if err != nil {
