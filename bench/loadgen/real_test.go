@@ -1,0 +1,192 @@
+package loadgen_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kafkalab/kafkalab/internal/kafkatest"
+)
+
+var (
+	soak     = flag.Duration("soak", time.Hour, "length of the soak")
+	searches = flag.Int("searches", 5, "repeats of the search")
+)
+
+// measured is what these benchmarks read of a report.
+type measured struct {
+	Start  time.Time
+	Lasted float64 `json:"lasted_seconds"`
+	Warmup float64 `json:"warmup_seconds"`
+	Series struct {
+		Points []struct {
+			At      int64   `json:"at"`
+			Seconds float64 `json:"seconds"`
+			Offered uint64  `json:"offered"`
+		} `json:"points"`
+	} `json:"series"`
+	Measured struct {
+		Offered, Acked, Consumed uint64
+	}
+	Faults  struct{ Lost, Duplicated, Reordered, Corrupted uint64 }
+	Summary struct {
+		Latency map[string]struct {
+			P99 float64 `json:"p99"`
+		}
+	}
+	Search struct {
+		Kind            string
+		Rate, Low, High float64
+		Trials          []json.RawMessage
+	}
+}
+
+// node is a broker with Kafka's own defaults, but that it deletes what it need not keep soon.
+func node(b *testing.B) (folder, addr string) {
+	b.Helper()
+	folder = b.TempDir()
+	build(b, filepath.Join(folder, "loadgen"))
+	return folder, kafkatest.Start(b, kafkatest.Env(map[string]string{
+		"KAFKA_HEAP_OPTS": "", "KAFKA_LOG_SEGMENT_DELETE_DELAY_MS": "0", "KAFKA_LOG_RETENTION_CHECK_INTERVAL_MS": "2000",
+	})).Addr
+}
+
+// play runs loadgen with a workload and calls look, if there is one, each second with its process id.
+func play(b *testing.B, folder, workload string, look func(pid int), args ...string) (m measured) {
+	b.Helper()
+	file := filepath.Join(folder, "workload.yaml")
+	if err := os.WriteFile(file, []byte(workload), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(folder, "loadgen"), append(args, "--listen=127.0.0.1:0", "--log.level=warn", "--workload.file="+file, "--report.json=-")...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for tick := time.NewTicker(time.Second); ; {
+		select {
+		case <-tick.C:
+			if look != nil {
+				look(cmd.Process.Pid)
+			}
+			continue
+		case err := <-ended:
+			tick.Stop()
+			if err == nil {
+				err = json.Unmarshal(out.Bytes(), &m)
+			}
+			if err != nil {
+				b.Fatalf("%v\n%s", err, errs.String())
+			}
+		}
+		return m
+	}
+}
+
+const cleaned = "topic: {partitions: 12, config: {retention.bytes: \"16777216\", segment.bytes: \"16777216\"}}\n"
+
+// BenchmarkSchedule keeps a rate on a real broker. The goals: offered within 0.1 %, each second within 1 %, a P99 of schedule lag of 2 ms.
+func BenchmarkSchedule(b *testing.B) {
+	folder, addr := node(b)
+	for _, rate := range []int{1000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("%d per second", rate), func(b *testing.B) {
+			for b.Loop() {
+				m := play(b, folder, "name: schedule\nwarmup: 5s\npayload: {bytes: 1024}\nproducer: {clients: 2, in_flight: 20000}\nconsumer: {clients: 1}\n"+cleaned, nil,
+					"run", fmt.Sprintf("--rate=%d", rate), "--duration=25s", "--kafka.brokers="+addr)
+				worst := 0.0
+				from, to := m.Start.Add(time.Duration(m.Warmup*1e9)), m.Start.Add(time.Duration(m.Lasted*1e9))
+				for _, p := range m.Series.Points {
+					if at := time.Unix(p.At, 0); at.After(from) && at.Add(time.Second).Before(to) {
+						worst = max(worst, math.Abs(float64(p.Offered)/(float64(rate)*p.Seconds)-1))
+					}
+				}
+				b.ReportMetric(100*math.Abs(float64(m.Measured.Offered)/(float64(rate)*(m.Lasted-m.Warmup))-1), "%off")
+				b.ReportMetric(100*worst, "%off-worst-second")
+				b.ReportMetric(1000*m.Summary.Latency["schedule_lag"].P99, "ms-lag-p99")
+				b.ReportMetric(1000*m.Summary.Latency["end_to_end"].P99, "ms-end-to-end-p99")
+				if m.Measured.Consumed != m.Measured.Acked {
+					b.Errorf("got %+v, want all consumed", m.Measured)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSoak sends and reads 1 KB records for long. The goal: the resident memory grows by less than 5 MB after the first minute.
+func BenchmarkSoak(b *testing.B) {
+	folder, addr := node(b)
+	for b.Loop() {
+		var sizes []float64
+		m := play(b, folder, "name: soak\npayload: {bytes: 1024}\nproducer: {clients: 2, in_flight: 10000}\nconsumer: {clients: 1}\n"+cleaned, func(pid int) {
+			sizes = append(sizes, resident(b, pid))
+		}, "run", "--rate=30000", "--duration="+soak.String(), "--kafka.brokers="+addr)
+		n := len(sizes)
+		if n < 120 {
+			b.Fatalf("got %d looks at the memory, want two minutes of them at least", n)
+		}
+		first, last := median(sizes[60:90]), median(sizes[n-30:])
+		b.ReportMetric(first, "MB-after-a-minute")
+		b.ReportMetric(last, "MB-at-the-end")
+		b.ReportMetric(last-first, "MB-growth")
+		b.ReportMetric(slices.Max(sizes), "MB-at-most")
+		if m.Measured.Consumed != m.Measured.Acked || m.Faults != (measured{}).Faults {
+			b.Errorf("got %+v and %+v, want all consumed and no faults", m.Measured, m.Faults)
+		}
+	}
+}
+
+// resident is the memory of a process in MB.
+func resident(b *testing.B, pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0 // it has just ended
+	}
+	var all, in float64
+	if _, err := fmt.Sscan(string(text), &all, &in); err != nil {
+		b.Fatal(err)
+	}
+	return in * float64(os.Getpagesize()) / 1e6
+}
+
+// BenchmarkSearch finds the highest rate of one broker again and again. The goal: all within 10 % of each other.
+func BenchmarkSearch(b *testing.B) {
+	folder, addr := node(b)
+	const workload = `
+name: search
+payload: {bytes: 10240, compressibility: 0.5}
+producer: {clients: 2, acks: all, in_flight: 2000}
+consumer: {clients: 1}
+slo: {p99: 100ms, start: 200, min: 50, max: 100000}
+topic: {partitions: 12, config: {compression.type: zstd, retention.bytes: "16777216", segment.bytes: "16777216"}}
+`
+	for b.Loop() {
+		var rates []float64
+		trials := 0
+		var said []string
+		for range *searches + 1 {
+			m := play(b, folder, workload, nil, "search", "--search.warmup=3s", "--search.measure=10s", "--kafka.brokers="+addr)
+			rates = append(rates, m.Search.Rate)
+			trials = max(trials, len(m.Search.Trials))
+			said = append(said, fmt.Sprintf("%s %.0f (%.0f to %.0f) in %d", m.Search.Kind, m.Search.Rate, m.Search.Low, m.Search.High, len(m.Search.Trials)))
+		}
+		b.Log(strings.Join(said, " · "))
+		rates = rates[1:] // the first one warms the broker up
+		b.ReportMetric(median(rates), "records/s")
+		b.ReportMetric(100*(slices.Max(rates)/slices.Min(rates)-1), "%spread")
+		b.ReportMetric(float64(trials), "trials-at-most")
+	}
+}
