@@ -105,8 +105,8 @@ func BenchmarkSchedule(b *testing.B) {
 	for _, rate := range []int{1000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("%d per second", rate), func(b *testing.B) {
 			for b.Loop() {
-				m := play(b, folder, "name: schedule\nwarmup: 5s\npayload: {bytes: 1024}\nproducer: {clients: 2, in_flight: 20000}\nconsumer: {clients: 1}\n"+cleaned, nil,
-					"run", fmt.Sprintf("--rate=%d", rate), "--duration=25s", "--kafka.brokers="+addr)
+				m := play(b, folder, "name: schedule\nwarmup: 20s\npayload: {bytes: 1024}\nproducer: {clients: 2, in_flight: 20000}\nconsumer: {clients: 1}\n"+cleaned, nil,
+					"run", fmt.Sprintf("--rate=%d", rate), "--duration=40s", "--kafka.brokers="+addr)
 				worst := 0.0
 				from, to := m.Start.Add(time.Duration(m.Warmup*1e9)), m.Start.Add(time.Duration(m.Lasted*1e9))
 				for _, p := range m.Series.Points {
