@@ -79,7 +79,7 @@ func (j job) loop() (outcome, error) {
 			if err != nil {
 				return err
 			}
-			return j.pump(ctx, producer, w.Producer.InFlight/j.Clients, n*partitions/j.Clients, &acked)
+			return j.pump(ctx, producer, w.Slots(), n*partitions/j.Clients, &acked)
 		})
 	}
 	err = group.Wait()

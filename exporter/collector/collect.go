@@ -33,6 +33,7 @@ type collection struct {
 	peers      []*peer          // by index of snap.brokers
 	controller int32            // as the metadata have it: under KRaft any broker, which passes on what it is asked
 	questions  map[tp]time.Time // about the past of partitions
+	interval   time.Duration    // since the collection before
 }
 
 // peer is one broker during one collection. One goroutine at a time works on it.
@@ -101,6 +102,10 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 	}
 	c.snap.groups = merge(groups)
 	c.snap.addLag()
+	if !c.kept.taken.IsZero() {
+		c.interval = c.snap.taken.Sub(c.kept.taken)
+	}
+	c.kept.taken = c.snap.taken
 	c.addTimes()
 	outcomes = append(outcomes, c.rest(ctx)...)
 	for _, p := range c.peers {

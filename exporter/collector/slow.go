@@ -22,6 +22,7 @@ type kept struct {
 	sizes   map[string]int64 // bytes of each topic over all replicas; nil unless every broker told
 	slow    []outcome        // how it went, last time: of configs, log directories
 	history map[tp]*lag.History
+	taken   time.Time // when the collection before was
 	drains  map[groupTopic]*lag.Drain
 }
 

@@ -94,12 +94,11 @@ func (c *collection) addTime(m *commit, p *partition, seen map[tp]*lag.History) 
 	} else {
 		m.retainedKnown = true
 	}
-	if behind, ok := h.Behind(p.endAt, next); ok {
-		m.behind, m.behindKnown = behind, true
+	if when, more := h.Ask(p.endAt, next, c.interval, remember); more {
+		c.questions[at] = when // if several groups read the partition, for one after the other
+		return
 	}
-	if when, more := h.Ask(p.endAt, next, remember); more && p.leader.known {
-		c.questions[at] = when // of the groups that read the partition one after the other, if need be
-	}
+	m.behind, m.behindKnown = h.Behind(p.endAt, next)
 }
 
 // askPast asks the leaders which offset their partitions had at the moments in question, in one request each. The answers serve the next

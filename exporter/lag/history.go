@@ -89,8 +89,8 @@ func (h *History) Behind(now time.Time, offset int64) (time.Duration, bool) {
 }
 
 // Ask is the moment about which Kafka has to be asked next, to find out when the record at the offset was written; false when that is
-// known well enough, or lies further back than anybody remembers.
-func (h *History) Ask(now time.Time, offset int64, remember time.Duration) (time.Time, bool) {
+// known within the interval between two observations or a part of its age, or lies further back than anybody remembers.
+func (h *History) Ask(now time.Time, offset int64, interval, remember time.Duration) (time.Time, bool) {
 	n := len(h.moments)
 	if n == 0 || offset >= h.moments[n-1].end {
 		return time.Time{}, false
@@ -102,7 +102,8 @@ func (h *History) Ask(now time.Time, offset int64, remember time.Duration) (time
 		old = float64(now.UnixMilli() - h.moments[i-1].at)
 	}
 	// A second is as close as it gets: the records' times are those of other clocks.
-	if young = max(young, 1000); old-young <= max(fine*young, 1000) {
+	coarse := max(1000, float64(interval.Milliseconds()))
+	if young = max(young, 1000); old-young <= max(fine*young, coarse) {
 		return time.Time{}, false
 	}
 	return now.Add(-time.Duration(math.Sqrt(young*old)) * time.Millisecond), true // half way, by the ratio of the ages

@@ -137,7 +137,7 @@ func TestAClockThatIsSetBackIsWaitedFor(t *testing.T) {
 
 // After a restart nothing is remembered; a few questions to Kafka make up for it.
 func TestAfterARestartKafkaIsAskedAFewTimes(t *testing.T) {
-	const length, interval = 48 * 3600.0, 15.0
+	const length, interval = 48 * 3600.0, 15
 	r := rand.New(rand.NewPCG(2, 2))
 	for name, p := range map[string]partition{
 		"steady": steady(length, 2),
@@ -154,7 +154,7 @@ func TestAfterARestartKafkaIsAskedAFewTimes(t *testing.T) {
 				want = p.behind(now, offset)
 				asked := 0
 				for {
-					moment, more := h.Ask(at(now), offset, remember)
+					moment, more := h.Ask(at(now), offset, interval*time.Second, remember)
 					if !more {
 						break
 					}
@@ -176,7 +176,7 @@ func TestWhatIsOlderThanRememberedIsGivenUp(t *testing.T) {
 	h.Observe(at(1e6), 1000, time.Hour)
 	asked := 0
 	for {
-		moment, more := h.Ask(at(1e6), 3, time.Hour)
+		moment, more := h.Ask(at(1e6), 3, time.Second, time.Hour)
 		if !more {
 			break
 		}
