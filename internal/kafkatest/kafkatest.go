@@ -1,9 +1,8 @@
-// Package kafkatest runs a real single-node Kafka for tests.
+// Package kafkatest runs a real Kafka for tests: a single node, or a few brokers and their controller.
 //
-// It promises a broker that answers requests on loopback, configured by the same KAFKA_* variables and started by the same script as the
-// one in the Kafka image, with a data directory of its own that outlives Restart and Kill; and that nothing of it is left when the test
-// ends: no process even when the test program is killed, no file unless it is. It leaves out what a test does with the broker: topics, data and
-// several nodes.
+// It promises brokers that answer requests on loopback, configured by the same KAFKA_* variables and started by the same script as the
+// one in the Kafka image, each with a data directory of its own that outlives Restart and Kill; and that nothing of them is left when the test
+// ends: no process even when the test program is killed, no file unless it is. It leaves out what a test does with them: topics and data.
 //
 // It needs Kafka's distribution in .lab/kafka of the checkout and a JRE: "make build" (or k8s-sandbox/image/build.sh kafka-dist) puts it
 // there.
@@ -20,7 +19,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,6 +40,7 @@ const (
 
 // Broker is a running Kafka node.
 type Broker struct {
+	ID          int32
 	Addr        string // host:port for clients
 	MetricsAddr string // host:port of the JMX agent, path /metrics
 
@@ -45,8 +49,10 @@ type Broker struct {
 	dir     string // config, data and log
 	dist    string
 	cluster string
-	quorum  string // host:port of the controller
 	env     map[string]string
+	roles   string  // KAFKA_PROCESS_ROLES
+	quorum  string  // host:port of this node as a controller; empty when it is none
+	leader  *Broker // the node that is the controller; itself when it is alone
 	proc    *process
 	starts  int
 }
@@ -72,42 +78,83 @@ func Env(env map[string]string) Option {
 // failed, the end of Kafka's log is shown.
 func Start(t testing.TB, opts ...Option) *Broker {
 	t.Helper()
-	dist, err := findDist()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &Broker{dir: t.TempDir(), dist: dist, cluster: clusterID(), env: defaults()}
-	for _, opt := range opts {
-		opt(b)
-	}
-	t.Cleanup(func() {
-		b.end()
-		if t.Failed() {
-			t.Logf("the end of Kafka's log:\n%s", b.Log(100))
-		}
-	})
-	for try := 1; ; try++ {
-		if err = b.choosePorts(); err == nil {
-			err = b.launch(t.Context())
-		}
-		if err == nil {
-			break
-		}
-		// Between choosing a port and Kafka's bind someone else can have taken it.
-		if try == attempts || !strings.Contains(b.Log(0), "Address already in use") {
-			t.Fatalf("start kafka: %v", err)
-		}
-		b.end()
-		if err := os.RemoveAll(b.dataDir()); err != nil { // it knows the controller's old port
-			t.Fatalf("start kafka again: %v", err)
-		}
-	}
+	b := newNode(t, 0, roleBroker+","+roleController, clusterID(), defaults(), opts)
+	b.leader = b
+	startNodes(t, []*Broker{b})
 	if b.Secured != nil {
 		if err := b.addUser(); err != nil {
 			t.Fatalf("start kafka: %v", err)
 		}
 	}
 	return b
+}
+
+// newNode prepares a node; its leader is set by the caller.
+func newNode(t testing.TB, id int32, roles, cluster string, env map[string]string, opts []Option) *Broker {
+	t.Helper()
+	dist, err := findDist()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Broker{ID: id, roles: roles, dir: t.TempDir(), dist: dist, cluster: cluster, env: env}
+	for _, opt := range opts {
+		opt(b)
+	}
+	return b
+}
+
+// startNodes starts them at the same time, each in a process of its own, and waits until each answers.
+func startNodes(t testing.TB, nodes []*Broker) {
+	t.Helper()
+	end := func() {
+		for _, b := range nodes {
+			b.end()
+		}
+	}
+	t.Cleanup(func() {
+		end()
+		for _, b := range nodes {
+			if t.Failed() {
+				t.Logf("the end of the log of Kafka's node %d (%s):\n%s", b.ID, b.roles, b.Log(100))
+			}
+		}
+	})
+	for try := 1; ; try++ {
+		err := choosePorts(nodes)
+		if err == nil {
+			err = launchAll(t.Context(), nodes)
+		}
+		if err == nil {
+			return
+		}
+		// Between choosing a port and Kafka's bind someone else can have taken it.
+		taken := slices.ContainsFunc(nodes, func(b *Broker) bool { return strings.Contains(b.Log(0), "Address already in use") })
+		if try == attempts || !taken {
+			t.Fatalf("start kafka: %v", err)
+		}
+		end()
+		for _, b := range nodes {
+			if err := os.RemoveAll(b.dataDir()); err != nil { // it knows the controller's old port
+				t.Fatalf("start kafka again: %v", err)
+			}
+		}
+	}
+}
+
+func launchAll(ctx context.Context, nodes []*Broker) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var all sync.WaitGroup
+	problems := make([]error, len(nodes))
+	for i, b := range nodes {
+		all.Go(func() {
+			if problems[i] = b.launch(ctx); problems[i] != nil {
+				cancel() // the others may wait for this one
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(problems...)
 }
 
 // Restart stops the node as Kubernetes would (SIGTERM, then a wait), applies further options and starts it again at the same addresses
@@ -143,6 +190,23 @@ func (b *Broker) Kill(t testing.TB) {
 	}
 	b.proc.kill()
 	b.proc = nil
+}
+
+// Pause stops the node's process where it is (SIGSTOP): connections to it are accepted by the kernel, and nothing is answered. It cannot be
+// stopped gracefully until Resume.
+func (b *Broker) Pause(t testing.TB) { b.signal(t, syscall.SIGSTOP) }
+
+// Resume lets a paused node go on.
+func (b *Broker) Resume(t testing.TB) { b.signal(t, syscall.SIGCONT) }
+
+func (b *Broker) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if b.proc == nil {
+		t.Fatalf("send %v to kafka: it is not running", s)
+	}
+	if err := b.proc.signal(s); err != nil {
+		t.Fatalf("send %v to kafka: %v", s, err)
+	}
 }
 
 // PID is the process id of the broker's JVM, 0 when it is stopped.
@@ -193,8 +257,11 @@ func (b *Broker) launch(ctx context.Context) error {
 }
 
 // ready waits until the node says over Kafka's protocol that it is a registered broker and the controller is known: an open port alone is
-// no sign of either.
+// no sign of either. A node that is controller only is shown to be there by the brokers that register with it.
 func (b *Broker) ready(ctx context.Context) error {
+	if b.Addr == "" {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -208,19 +275,19 @@ func (b *Broker) ready(ctx context.Context) error {
 			return fmt.Errorf("kafka was not ready within %s: %w", readyWithin, last)
 		case <-tick.C:
 		}
-		if last = ask(b.Addr); last == nil {
+		if last = b.ask(nil); last == nil {
 			return nil
 		}
 	}
 }
 
-// ask makes one metadata request of its own connection.
-func ask(addr string) error {
-	conf, err := kafka.Client{Brokers: []string{addr}, ID: "kafkatest", Timeout: 2 * time.Second}.Config()
+// ask makes one metadata request of its own connection: the node has to list itself and those of the given ids.
+func (b *Broker) ask(others []int32) error {
+	conf, err := kafka.Client{Brokers: []string{b.Addr}, ID: "kafkatest", Timeout: 2 * time.Second}.Config()
 	if err != nil {
 		return err
 	}
-	br := sarama.NewBroker(addr)
+	br := sarama.NewBroker(b.Addr)
 	if err := br.Open(conf); err != nil {
 		return err
 	}
@@ -229,8 +296,14 @@ func ask(addr string) error {
 	if err != nil {
 		return err
 	}
-	if len(meta.Brokers) == 0 || meta.ControllerID < 0 {
-		return fmt.Errorf("metadata: %d brokers, controller %d", len(meta.Brokers), meta.ControllerID)
+	var listed []int32
+	for _, m := range meta.Brokers {
+		listed = append(listed, m.ID())
+	}
+	for _, id := range append(others, b.ID) {
+		if !slices.Contains(listed, id) || meta.ControllerID < 0 {
+			return fmt.Errorf("metadata of broker %d: brokers %v, controller %d, want broker %d among them", b.ID, listed, meta.ControllerID, id)
+		}
 	}
 	return nil
 }
@@ -250,9 +323,12 @@ func (b *Broker) logFile() string { return filepath.Join(b.dir, "kafka.log") }
 func (b *Broker) environ() []string {
 	var listen, advertised, protocols []string
 	for _, l := range b.listeners() {
-		listen = append(listen, l.name+"://"+*l.addr)
 		protocols = append(protocols, l.name+":"+l.protocol)
-		if l.addr != &b.quorum {
+		if *l.addr == "" {
+			continue // of a role that the node does not have
+		}
+		listen = append(listen, l.name+"://"+*l.addr)
+		if l.addr != &b.quorum || b.Addr == "" {
 			advertised = append(advertised, l.name+"://"+*l.addr)
 		}
 	}
@@ -263,11 +339,13 @@ func (b *Broker) environ() []string {
 		"RUN_DIR":        filepath.Join(b.dir, "run"),
 		"METRICS_LISTEN": b.MetricsAddr,
 
+		"KAFKA_PROCESS_ROLES":                  b.roles,
+		"KAFKA_NODE_ID":                        strconv.Itoa(int(b.ID)),
 		"KAFKA_LOG_DIRS":                       b.dataDir(),
 		"KAFKA_LISTENERS":                      strings.Join(listen, ","),
 		"KAFKA_ADVERTISED_LISTENERS":           strings.Join(advertised, ","),
 		"KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": strings.Join(protocols, ","),
-		"KAFKA_CONTROLLER_QUORUM_VOTERS":       "0@" + b.quorum,
+		"KAFKA_CONTROLLER_QUORUM_VOTERS":       fmt.Sprintf("%d@%s", b.leader.ID, b.leader.quorum),
 	}
 	maps.Copy(env, b.env)
 	list := make([]string, 0, len(env))

@@ -1,12 +1,10 @@
 package kafkatest_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -89,45 +87,6 @@ func TestWithoutTheDistributionItSaysHowToGetIt(t *testing.T) {
 	if !strings.Contains(said, "make build") {
 		t.Errorf("got failure %q, want it to name make build", said)
 	}
-}
-
-func TestAKilledTestProgramLeavesNoBroker(t *testing.T) {
-	if os.Getenv("KAFKATEST_CHILD") != "" {
-		b := kafkatest.Start(t)
-		fmt.Printf("child-broker %d\n", b.PID())
-		select {} // until the parent kills this program
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestAKilledTestProgramLeavesNoBroker$", "-test.v")
-	// The child is killed before it can remove its files: they go with this test's own folder.
-	cmd.Env = append(os.Environ(), "KAFKATEST_CHILD=1", "TMPDIR="+t.TempDir())
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	pid := 0
-	var said []string
-	for lines := bufio.NewScanner(out); pid == 0 && lines.Scan(); {
-		said = append(said, lines.Text())
-		if _, rest, ok := strings.Cut(lines.Text(), "child-broker "); ok {
-			pid, _ = strconv.Atoi(rest)
-		}
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
-	if pid == 0 {
-		t.Fatalf("the child started no broker: %s", strings.Join(said, "\n"))
-	}
-	within(t, 10*time.Second, "the broker is gone", func() error {
-		if alive(pid) {
-			return fmt.Errorf("process %d is still there", pid)
-		}
-		return nil
-	})
 }
 
 // recorder takes what would fail a test; Fatal ends its goroutine as in a real one.

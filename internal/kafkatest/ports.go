@@ -5,16 +5,24 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // Ports are taken below the range that Linux gives to outgoing connections and below Kubernetes' node ports, so that between two starts of
 // a broker no client and no Service can sit down on its port.
 const portsFrom, portsTo = 15000, 29999
 
-func (b *Broker) choosePorts() error {
-	addrs := []*string{&b.MetricsAddr}
-	for _, l := range b.listeners() {
-		addrs = append(addrs, l.addr)
+func choosePorts(nodes []*Broker) error {
+	var addrs []*string
+	for _, b := range nodes {
+		if b.env["METRICS_LISTEN"] != "off" {
+			addrs = append(addrs, &b.MetricsAddr)
+		}
+		for _, l := range b.listeners() {
+			if strings.Contains(b.roles, l.role) {
+				addrs = append(addrs, l.addr)
+			}
+		}
 	}
 	var held []net.Listener
 	defer func() {

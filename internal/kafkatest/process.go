@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"runtime"
@@ -40,10 +41,17 @@ func start(cmd *exec.Cmd) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
+func (p *process) signal(s syscall.Signal) error {
+	if err := syscall.Kill(-p.pid(), s); err != nil {
+		return fmt.Errorf("signal process %d: %w", p.pid(), err)
+	}
+	return nil
+}
+
 // stop asks with SIGTERM and waits.
 func (p *process) stop(within time.Duration) error {
-	if err := syscall.Kill(-p.pid(), syscall.SIGTERM); err != nil && err != syscall.ESRCH {
-		return fmt.Errorf("signal process %d: %w", p.pid(), err)
+	if err := p.signal(syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
 	}
 	select {
 	case <-p.done:

@@ -36,7 +36,8 @@ func Secure(t testing.TB) Option {
 		t.Fatal(err)
 	}
 	return func(b *Broker) {
-		b.Secured = s
+		own := *s // each node of a cluster has addresses of its own
+		b.Secured = &own
 		b.env["KAFKA_SSL_KEYSTORE_TYPE"], b.env["KAFKA_SSL_KEYSTORE_LOCATION"] = "PEM", s.broker
 		b.env["KAFKA_SSL_TRUSTSTORE_TYPE"], b.env["KAFKA_SSL_TRUSTSTORE_LOCATION"] = "PEM", s.CAFile
 		b.env["KAFKA_LISTENER_NAME_MTLS_SSL_CLIENT_AUTH"] = "required"
@@ -51,19 +52,31 @@ func Secure(t testing.TB) Option {
 	}
 }
 
-// listeners are the protocols and addresses by the listeners' names.
+// listeners are the protocols and addresses by the listeners' names, also of a role that this node does not have: its addresses stay empty.
 func (b *Broker) listeners() []listener {
-	all := []listener{{"INTERNAL", "PLAINTEXT", &b.Addr}, {"CONTROLLER", "PLAINTEXT", &b.quorum}}
+	all := []listener{{"INTERNAL", "PLAINTEXT", roleBroker, &b.Addr}, {"CONTROLLER", "PLAINTEXT", roleController, &b.quorum}}
 	if s := b.Secured; s != nil {
-		all = append(all, listener{"TLS", "SSL", &s.TLSAddr}, listener{"MTLS", "SSL", &s.MutualTLSAddr},
-			listener{"SASL", "SASL_PLAINTEXT", &s.SASLAddr}, listener{"SASLTLS", "SASL_SSL", &s.SASLTLSAddr})
+		all = append(all, listener{"TLS", "SSL", roleBroker, &s.TLSAddr}, listener{"MTLS", "SSL", roleBroker, &s.MutualTLSAddr},
+			listener{"SASL", "SASL_PLAINTEXT", roleBroker, &s.SASLAddr}, listener{"SASLTLS", "SASL_SSL", roleBroker, &s.SASLTLSAddr})
 	}
 	return all
 }
 
+// A node's roles, as process.roles has them.
+const roleBroker, roleController = "broker", "controller"
+
 type listener struct {
-	name, protocol string
-	addr           *string
+	name, protocol, role string
+	addr                 *string
+}
+
+// Authorize makes the broker check the rights of those who come by its SASL listeners: User has none until a test grants it some. Who comes by
+// Broker.Addr has all of them. It needs Secure.
+func Authorize() Option {
+	return Env(map[string]string{
+		"KAFKA_AUTHORIZER_CLASS_NAME": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+		"KAFKA_SUPER_USERS":           "User:ANONYMOUS",
+	})
 }
 
 // addUser makes User known to the SCRAM mechanisms, which have their users in the cluster's metadata; PLAIN has them in the configuration.
