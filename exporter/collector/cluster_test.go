@@ -3,6 +3,7 @@ package collector_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -15,8 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
+	"github.com/kafkalab/kafkalab/exporter/exposition"
 	"github.com/kafkalab/kafkalab/internal/kafka"
 )
 
@@ -217,13 +220,69 @@ func (e *exporter) collect(within time.Duration) samples {
 	return e.samples()
 }
 
-func (e *exporter) samples() samples {
+func (e *exporter) samples() samples { return samples(text(e.t, e.gather())) }
+
+// gather is all that a scrape shows now, checked by a pedantic registry against what Families says.
+func (e *exporter) gather() []*dto.MetricFamily {
 	e.t.Helper()
-	families, err := e.reg.Gather()
+	page, err := exposition.New(e.Shows())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	page.Begin(expfmt.FmtText)
+	e.Show(page)
+	var text bytes.Buffer
+	if _, err := page.WriteTo(&text); err != nil {
+		e.t.Fatal(err)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	shown, err := parser.TextToMetricFamilies(&text)
+	if err != nil {
+		e.t.Fatalf("parse page: %v", err)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(e, checked(shown))
+	families, err := reg.Gather()
 	if err != nil {
 		e.t.Fatalf("gather: %v", err)
 	}
-	return samples(text(e.t, families))
+	return families
+}
+
+// checked gives parsed samples to a registry, as metrics of the families that the exporter says it has.
+type checked map[string]*dto.MetricFamily
+
+func (c checked) Describe(chan<- *prometheus.Desc) {}
+
+func (c checked) Collect(out chan<- prometheus.Metric) {
+	said := map[string]collector.Family{}
+	for _, f := range collector.Families() {
+		said[f.Name] = f
+	}
+	for name, shown := range c {
+		f, ok := said[name]
+		if !ok || strings.ToUpper(f.Kind) != shown.GetType().String() || f.Help != shown.GetHelp() {
+			out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errors.New(name)), fmt.Errorf("family %s is not as Families says: %s", name, shown))
+			continue
+		}
+		desc := prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)
+		for _, m := range shown.Metric {
+			labels := map[string]string{}
+			for _, l := range m.Label {
+				labels[l.GetName()] = l.GetValue()
+			}
+			values := make([]string, len(f.Labels))
+			for i, l := range f.Labels {
+				values[i] = labels[l]
+				delete(labels, l)
+			}
+			if len(labels) > 0 {
+				out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("labels that Families does not say: %v", labels))
+				continue
+			}
+			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, m.GetGauge().GetValue(), values...)
+		}
+	}
 }
 
 func text(t *testing.T, families []*dto.MetricFamily) string {

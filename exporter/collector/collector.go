@@ -18,6 +18,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kafkalab/kafkalab/exporter/exposition"
 )
 
 // Config says what to read, and how often at most. Kafka and Brokers are required.
@@ -40,14 +42,14 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Exporter collects when asked and remembers the last snapshot. It is a prometheus.Collector that never itself talks to Kafka.
+// Exporter collects when asked and remembers the last snapshot, which Scrape shows. As a prometheus.Collector it shows its requests to Kafka.
 type Exporter struct {
 	conf  Config
 	log   *slog.Logger
 	meas  *requests
 	pool  *pool
 	kept  *kept // of the collection under way
-	descs map[string]*prometheus.Desc
+	pages *exposition.Pages
 
 	life context.Context // of all collections; ends with Run
 	end  context.CancelFunc
@@ -89,12 +91,13 @@ func New(c Config) (*Exporter, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), kept: newKept(), descs: map[string]*prometheus.Desc{}}
+	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), kept: newKept()}
 	e.pool = newPool(c.Kafka, e.meas, c.Brokers)
 	e.report.lastSuccess = map[string]time.Time{}
 	e.life, e.end = context.WithCancel(context.Background())
-	for _, f := range Families() {
-		e.descs[f.Name] = f.desc()
+	var err error
+	if e.pages, err = exposition.NewPages(e.Shows()); err != nil {
+		return nil, err
 	}
 	return e, nil
 }
@@ -219,29 +222,10 @@ func (e *Exporter) tell(outcomes []outcome) {
 
 // Describe implements prometheus.Collector.
 func (e *Exporter) Describe(out chan<- *prometheus.Desc) {
-	own := map[string]bool{famRequests.Name: true, famRequestErrors.Name: true, famRequestSeconds.Name: true}
-	for _, f := range Families() {
-		if !own[f.Name] {
-			out <- e.descs[f.Name]
-		}
-	}
 	e.meas.each(func(c prometheus.Collector) { c.Describe(out) })
 }
 
-// Collect implements prometheus.Collector: it shows the last snapshot, unless it is too old.
+// Collect implements prometheus.Collector.
 func (e *Exporter) Collect(out chan<- prometheus.Metric) {
-	e.mu.Lock()
-	shown, report, now := e.last, e.report, time.Now()
-	e.mu.Unlock()
-	if shown != nil && now.Sub(shown.taken) > e.conf.MaxAge {
-		shown = nil
-	}
-	s := sink{descs: e.descs, out: out}
-	s.self(report, shown, now)
 	e.meas.each(func(c prometheus.Collector) { c.Collect(out) })
-	if shown != nil {
-		s.cluster(shown)
-		s.topics(shown)
-		s.groups(shown)
-	}
 }

@@ -3,33 +3,32 @@ package collector
 import (
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/kafkalab/kafkalab/exporter/exposition"
 )
 
 // Family describes one metric family of the exporter.
-type Family struct {
-	Name   string
-	Kind   string // gauge, counter or histogram
-	Labels []string
-	Help   string
-}
-
-func (f Family) desc() *prometheus.Desc { return prometheus.NewDesc(f.Name, f.Help, f.Labels, nil) }
+type Family exposition.Family
 
 // Families lists all metric families that the exporter has, in the order of the subjects.
 func Families() []Family {
 	return slices.Concat(clusterFamilies(), topicFamilies(), groupFamilies(), selfFamilies())
 }
 
-// sink takes the samples of one scrape.
-type sink struct {
-	descs map[string]*prometheus.Desc
-	out   chan<- prometheus.Metric
+// Shows lists the families that Show has samples of: all but those of the requests to Kafka, which a registry has.
+func (e *Exporter) Shows() []exposition.Family {
+	var all []exposition.Family
+	for _, f := range Families() {
+		if f.Kind == "gauge" {
+			all = append(all, exposition.Family(f))
+		}
+	}
+	return all
 }
 
-func (s sink) gauge(f Family, v float64, labels ...string) {
-	s.out <- prometheus.MustNewConstMetric(s.descs[f.Name], prometheus.GaugeValue, v, labels...)
-}
+// sink takes the samples of one scrape.
+type sink struct{ page *exposition.Page }
+
+func (s sink) gauge(f Family, v float64, labels ...string) { s.page.Add(f.Name, v, labels...) }
 
 // known adds the sample only if the value is known.
 func (s sink) known(f Family, v optional, labels ...string) {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
 )
@@ -95,7 +95,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	e := newExporter(t, c.addrs(), nil)
 	e.collect(20 * time.Second)
 	e.collect(20 * time.Second)
-	problems, err := testutil.GatherAndLint(e.reg)
+	problems, err := promlint.NewWithMetricFamilies(e.gather()).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,11 +111,7 @@ func TestEveryFamilyIsDocumentedAndReal(t *testing.T) {
 	e.collect(20 * time.Second)
 	e.collect(20 * time.Second)
 	var got, want []string
-	families, err := e.reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
+	for _, f := range e.gather() {
 		got = append(got, fmt.Sprintf("%s %s %s", f.GetName(), strings.ToLower(f.GetType().String()), f.GetHelp()))
 	}
 	for _, f := range collector.Families() {
