@@ -222,7 +222,7 @@ func (e *exporter) collect(within time.Duration) samples {
 
 func (e *exporter) samples() samples { return samples(text(e.t, e.gather())) }
 
-// gather is all that a scrape shows now, checked by a pedantic registry against what Families says.
+// gather is all that a scrape shows now, checked by a pedantic registry against what Shows says.
 func (e *exporter) gather() []*dto.MetricFamily {
 	e.t.Helper()
 	page, err := exposition.New(e.Shows())
@@ -241,7 +241,7 @@ func (e *exporter) gather() []*dto.MetricFamily {
 		e.t.Fatalf("parse page: %v", err)
 	}
 	reg := prometheus.NewPedanticRegistry()
-	reg.MustRegister(e, checked(shown))
+	reg.MustRegister(e, checked{e, shown})
 	families, err := reg.Gather()
 	if err != nil {
 		e.t.Fatalf("gather: %v", err)
@@ -249,20 +249,23 @@ func (e *exporter) gather() []*dto.MetricFamily {
 	return families
 }
 
-// checked gives parsed samples to a registry, as metrics of the families that the exporter says it has.
-type checked map[string]*dto.MetricFamily
+// checked gives parsed samples to a registry, as metrics of the families that the exporter says it shows.
+type checked struct {
+	by    *exporter
+	shown map[string]*dto.MetricFamily
+}
 
 func (c checked) Describe(chan<- *prometheus.Desc) {}
 
 func (c checked) Collect(out chan<- prometheus.Metric) {
-	said := map[string]collector.Family{}
-	for _, f := range collector.Families() {
+	said := map[string]exposition.Family{}
+	for _, f := range c.by.Shows() {
 		said[f.Name] = f
 	}
-	for name, shown := range c {
+	for name, shown := range c.shown {
 		f, ok := said[name]
 		if !ok || strings.ToUpper(f.Kind) != shown.GetType().String() || f.Help != shown.GetHelp() {
-			out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errors.New(name)), fmt.Errorf("family %s is not as Families says: %s", name, shown))
+			out <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(errors.New(name)), fmt.Errorf("family %s is not as Shows says: %s", name, shown))
 			continue
 		}
 		desc := prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)
@@ -277,10 +280,14 @@ func (c checked) Collect(out chan<- prometheus.Metric) {
 				delete(labels, l)
 			}
 			if len(labels) > 0 {
-				out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("labels that Families does not say: %v", labels))
+				out <- prometheus.NewInvalidMetric(desc, fmt.Errorf("labels that Shows does not say: %v", labels))
 				continue
 			}
-			out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, m.GetGauge().GetValue(), values...)
+			kind, v := prometheus.GaugeValue, m.GetGauge().GetValue()
+			if m.Counter != nil {
+				kind, v = prometheus.CounterValue, m.GetCounter().GetValue()
+			}
+			out <- prometheus.MustNewConstMetric(desc, kind, v, values...)
 		}
 	}
 }

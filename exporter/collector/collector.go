@@ -29,6 +29,8 @@ type Config struct {
 
 	Topics, Groups Filter
 
+	Names []Naming // whose names the metrics have; default Native
+
 	Timeout     time.Duration // for one collection when the scrape sets no earlier deadline; default 10 s
 	MinInterval time.Duration // a snapshot younger than this is shown again instead of asking Kafka; default 1 s, negative: always ask
 	// TopicConfigs are the keys of the topic configs to show; SlowInterval is how old they and the log directories may become, default 1 min.
@@ -49,6 +51,7 @@ type Exporter struct {
 	meas  *requests
 	pool  *pool
 	kept  *kept // of the collection under way
+	names namings
 	pages *exposition.Pages
 
 	life context.Context // of all collections; ends with Run
@@ -91,11 +94,14 @@ func New(c Config) (*Exporter, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), kept: newKept()}
+	names, err := newNamings(c.Names)
+	if err != nil {
+		return nil, err
+	}
+	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), kept: newKept(), names: names}
 	e.pool = newPool(c.Kafka, e.meas, c.Brokers)
 	e.report.lastSuccess = map[string]time.Time{}
 	e.life, e.end = context.WithCancel(context.Background())
-	var err error
 	if e.pages, err = exposition.NewPages(e.Shows()); err != nil {
 		return nil, err
 	}

@@ -9,18 +9,16 @@ import (
 // Family describes one metric family of the exporter.
 type Family exposition.Family
 
-// Families lists all metric families that the exporter has, in the order of the subjects.
+// Families lists all metric families that the exporter has by its own names, in the order of the subjects.
 func Families() []Family {
-	return slices.Concat(clusterFamilies(), topicFamilies(), groupFamilies(), selfFamilies())
+	return slices.Concat(clusterFamilies(), topicFamilies(), groupFamilies(), selfFamilies(), requestFamilies())
 }
 
 // Shows lists the families that Show has samples of: all but those of the requests to Kafka, which a registry has.
 func (e *Exporter) Shows() []exposition.Family {
 	var all []exposition.Family
-	for _, f := range Families() {
-		if f.Kind == "gauge" {
-			all = append(all, exposition.Family(f))
-		}
+	for _, f := range e.names.families(e.conf.TopicConfigs) {
+		all = append(all, exposition.Family(f))
 	}
 	return all
 }

@@ -29,6 +29,8 @@ type link struct {
 	broker *sarama.Broker
 	// apis holds the highest version by API key that the broker speaks. sarama asks too, but keeps the answer to itself.
 	apis map[int16]int16
+	// level is the highest metadata.version that the broker can run, which tells its release; unknown without KRaft.
+	level optional
 	// suspect is set while the last request got no answer: the next collection then gives this broker little time.
 	suspect bool
 
@@ -78,6 +80,13 @@ func (l *link) speaks(key int16) (int16, bool) {
 	return v, ok
 }
 
+// metadataLevel is the broker's release, as the highest metadata.version that it can run. Only after an answered request.
+func (l *link) metadataLevel() optional {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.level
+}
+
 func (l *link) doubted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,6 +121,12 @@ func (l *link) open(ctx context.Context) error {
 	l.apis = make(map[int16]int16, len(answer.ApiKeys))
 	for _, k := range answer.ApiKeys {
 		l.apis[k.ApiKey] = k.MaxVersion
+	}
+	l.level = optional{}
+	for _, f := range answer.SupportedFeatures {
+		if f.Name == "metadata.version" {
+			l.level = some(int64(f.MaxVersion))
+		}
 	}
 	return nil
 }

@@ -18,6 +18,12 @@ func clusterFamilies() []Family {
 	return []Family{famClusterInfo, famBrokers, famBrokerInfo, famIsController, famLeaders, famDirSize, famDirTotal, famDirUsable, famDirOffline}
 }
 
+func (s sink) brokerInfo(snap *snapshot) {
+	for _, b := range snap.brokers {
+		s.gauge(famBrokerInfo, 1, strconv.Itoa(int(b.id)), b.addr, b.rack)
+	}
+}
+
 func (s sink) cluster(snap *snapshot) {
 	if snap.clusterID != "" {
 		s.gauge(famClusterInfo, 1, snap.clusterID)
@@ -25,7 +31,6 @@ func (s sink) cluster(snap *snapshot) {
 	s.gauge(famBrokers, float64(len(snap.brokers)))
 	for _, b := range snap.brokers {
 		id := strconv.Itoa(int(b.id))
-		s.gauge(famBrokerInfo, 1, id, b.addr, b.rack)
 		s.gauge(famLeaders, float64(b.leaders), id)
 		if snap.controller.known {
 			s.gauge(famIsController, truth(snap.controller.value == int64(b.id)), id)

@@ -18,11 +18,11 @@ var (
 )
 
 func selfFamilies() []Family {
-	return []Family{
-		famUp, famDuration, famSuccess, famLastSuccess, famBrokerSuccess, famAge,
-		famRequests, famRequestErrors, famRequestSeconds,
-	}
+	return []Family{famUp, famDuration, famSuccess, famLastSuccess, famBrokerSuccess, famAge}
 }
+
+// requestFamilies are those that a registry has.
+func requestFamilies() []Family { return []Family{famRequests, famRequestErrors, famRequestSeconds} }
 
 // report is what the exporter knows about its own collections.
 type report struct {

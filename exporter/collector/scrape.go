@@ -34,10 +34,11 @@ func (e *Exporter) Show(page *exposition.Page) {
 	}
 	s := sink{page}
 	s.self(report, shown, now)
+	if e.names.kminion {
+		s.kminionSelf(report, e.meas)
+	}
 	if shown != nil {
-		s.cluster(shown)
-		s.topics(shown)
-		s.groups(shown)
+		s.show(shown, e.names, e.conf.TopicConfigs)
 	}
 }
 
