@@ -12,6 +12,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	rbac "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -36,6 +37,8 @@ func typed(kind string) any {
 		return &batch.Job{}
 	case "Namespace":
 		return &core.Namespace{}
+	case "NetworkPolicy":
+		return &networking.NetworkPolicy{}
 	case "PersistentVolume":
 		return &core.PersistentVolume{}
 	case "Role":
@@ -46,6 +49,8 @@ func typed(kind string) any {
 		return &core.Service{}
 	case "ServiceAccount":
 		return &core.ServiceAccount{}
+	case "ServiceMonitor":
+		return &serviceMonitor{}
 	case "StatefulSet":
 		return &apps.StatefulSet{}
 	case "ValidatingAdmissionPolicy":
