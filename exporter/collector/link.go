@@ -49,7 +49,7 @@ func (l *link) do(ctx context.Context, api string, send func(*sarama.Broker) err
 		kept := l.broker != nil
 		err := l.open(ctx)
 		if err == nil {
-			err = l.meas.timed(api, func() error { return send(l.broker) })
+			err = l.meas.timed(api, l.addr, func() error { return send(l.broker) })
 			if errors.Is(err, sarama.ErrUnsupportedVersion) { // never left this machine
 				l.meas.failed(api, err)
 				return fmt.Errorf("request %s from %s: %w", api, l.addr, err)
@@ -111,7 +111,7 @@ func (l *link) open(ctx context.Context) error {
 	l.broker = b
 	ask := &sarama.ApiVersionsRequest{Version: 3, ClientSoftwareName: clientName, ClientSoftwareVersion: "1"}
 	var answer *sarama.ApiVersionsResponse
-	err := l.meas.timed(apiVersions, func() (err error) {
+	err := l.meas.timed(apiVersions, l.addr, func() (err error) {
 		answer, err = b.ApiVersions(ask)
 		return err
 	})

@@ -14,7 +14,7 @@ var (
 	famAge            = Family{"kafka_exporter_snapshot_age_seconds", "gauge", nil, "Age of the collection that is shown. Absent when none is shown."}
 	famRequests       = Family{"kafka_exporter_kafka_requests_total", "counter", []string{"api"}, "Requests sent to Kafka."}
 	famRequestErrors  = Family{"kafka_exporter_kafka_request_errors_total", "counter", []string{"api", "code"}, "Requests to Kafka without an answer (timeout, connection, …), and error codes in answers."}
-	famRequestSeconds = Family{"kafka_exporter_kafka_request_duration_seconds", "histogram", []string{"api"}, "Time from sending a request to Kafka to its answer or failure."}
+	famRequestSeconds = Family{"kafka_exporter_kafka_request_duration_seconds", "histogram", []string{"api"}, "Time from sending a request to Kafka to its answer or failure. Exemplars hold the address of the broker."}
 )
 
 func selfFamilies() []Family {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,12 +50,22 @@ func newRequests() *requests {
 	}
 }
 
-func (r *requests) timed(api string, send func() error) error {
+// timed sends a request to the broker at the address, which is the exemplar of the time that it took.
+func (r *requests) timed(api, addr string, send func() error) error {
 	began := time.Now()
 	err := send()
 	r.total.WithLabelValues(api).Inc()
-	r.seconds.WithLabelValues(api).Observe(time.Since(began).Seconds())
+	observe(r.seconds.WithLabelValues(api), time.Since(began), addr)
 	return err
+}
+
+func observe(histogram prometheus.Observer, took time.Duration, addr string) {
+	const label = "address" // as in kafka_broker_info
+	if with, ok := histogram.(prometheus.ExemplarObserver); ok && utf8.ValidString(addr) && utf8.RuneCountInString(label+addr) <= prometheus.ExemplarMaxRunes {
+		with.ObserveWithExemplar(took.Seconds(), prometheus.Labels{label: addr})
+		return
+	}
+	histogram.Observe(took.Seconds())
 }
 
 // failed counts a request without an answer, or an error code in an answer.
