@@ -3,6 +3,7 @@ package collector_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +26,7 @@ import (
 
 // cluster is a fake Kafka: brokers that answer from tables.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	brokers []*sarama.MockBroker
 	answers []map[string]sarama.MockResponse
 
@@ -37,34 +38,63 @@ type cluster struct {
 	dirs     []*sarama.DescribeLogDirsResponse
 	configs  *sarama.DescribeConfigsResponse
 	moves    *sarama.ListPartitionReassignmentsResponse
+	topics   map[string]*sarama.TopicMetadata
+	newest   int16 // version of ApiVersions
 }
 
-const someController = 1
+const (
+	someController = 1
+	allOperations  = 1<<sarama.AclOperationDescribe | 1<<sarama.AclOperationAlter // and others, where no authorizer is set up
+)
 
-// newCluster starts n brokers with the ids 1 to n. The API versions are those of Kafka 4.3, without DescribeQuorum unless kraft is set.
-func newCluster(t *testing.T, n int, kraft bool) *cluster {
-	t.Helper()
-	id := "test-cluster"
-	c := &cluster{t: t, configs: &sarama.DescribeConfigsResponse{Version: 4}, moves: &sarama.ListPartitionReassignmentsResponse{}, metadata: &sarama.MetadataResponse{Version: 11, ClusterID: &id, ControllerID: someController}}
-	keys := []sarama.ApiVersionsResponseKey{
+// release is what brokers of one version of Kafka can do, as far as the exporter asks.
+type release struct {
+	apis                                   []sarama.ApiVersionsResponseKey
+	metadata, listGroups, configs, logDirs int16 // the versions of the answers that the fake brokers have ready
+}
+
+var (
+	kafka28 = release{metadata: 10, listGroups: 4, configs: 4, logDirs: 2, apis: []sarama.ApiVersionsResponseKey{
+		{ApiKey: 2, MaxVersion: 6}, {ApiKey: 3, MaxVersion: 11}, {ApiKey: 9, MaxVersion: 7}, {ApiKey: 15, MaxVersion: 5}, {ApiKey: 16, MaxVersion: 4},
+		{ApiKey: 18, MaxVersion: 3}, {ApiKey: 32, MaxVersion: 4}, {ApiKey: 35, MaxVersion: 2}, {ApiKey: 46},
+	}}
+	kafka43 = release{metadata: 10, listGroups: 5, configs: 4, logDirs: 4, apis: []sarama.ApiVersionsResponseKey{
 		{ApiKey: 2, MinVersion: 1, MaxVersion: 11}, {ApiKey: 3, MaxVersion: 13}, {ApiKey: 9, MinVersion: 1, MaxVersion: 10},
 		{ApiKey: 15, MaxVersion: 6}, {ApiKey: 16, MaxVersion: 5}, {ApiKey: 18, MaxVersion: 4}, {ApiKey: 69, MaxVersion: 1},
 		{ApiKey: 32, MinVersion: 1, MaxVersion: 4}, {ApiKey: 35, MinVersion: 1, MaxVersion: 4}, {ApiKey: 46},
-	}
+	}}
+)
+
+// newCluster starts n brokers with the ids 1 to n, of Kafka 4.3 but without DescribeQuorum unless kraft is set.
+func newCluster(t testing.TB, n int, kraft bool) *cluster {
+	t.Helper()
+	r := kafka43
 	if kraft {
-		keys = append(keys, sarama.ApiVersionsResponseKey{ApiKey: 55, MaxVersion: 2})
+		r.apis = append(slices.Clone(r.apis), sarama.ApiVersionsResponseKey{ApiKey: 55, MaxVersion: 2})
+	}
+	return newClusterOf(t, n, r)
+}
+
+func newClusterOf(t testing.TB, n int, r release) *cluster {
+	t.Helper()
+	id := "test-cluster"
+	c := &cluster{t: t, topics: map[string]*sarama.TopicMetadata{}, configs: &sarama.DescribeConfigsResponse{Version: r.configs}, moves: &sarama.ListPartitionReassignmentsResponse{}, metadata: &sarama.MetadataResponse{Version: r.metadata, ClusterID: &id, ControllerID: someController, ClusterAuthorizedOperations: allOperations}}
+	for _, k := range r.apis {
+		if k.ApiKey == 18 {
+			c.newest = k.MaxVersion
+		}
 	}
 	for i := range n {
 		b := sarama.NewMockBroker(t, int32(i+1))
 		c.brokers = append(c.brokers, b)
 		c.metadata.AddBroker(b.Addr(), b.BrokerID())
-		c.listed = append(c.listed, &sarama.ListGroupsResponse{Version: 5, Groups: map[string]string{}, GroupsData: map[string]sarama.GroupData{}})
+		c.listed = append(c.listed, &sarama.ListGroupsResponse{Version: r.listGroups, Groups: map[string]string{}, GroupsData: map[string]sarama.GroupData{}})
 		c.groups = append(c.groups, sarama.NewMockDescribeGroupsResponse(t))
 		c.commits = append(c.commits, sarama.NewMockOffsetFetchResponse(t))
 		c.offsets = append(c.offsets, sarama.NewMockOffsetResponse(t))
-		c.dirs = append(c.dirs, &sarama.DescribeLogDirsResponse{Version: 4, LogDirs: []sarama.DescribeLogDirsResponseDirMetadata{{Path: "/data", TotalBytes: -1, UsableBytes: -1}}})
+		c.dirs = append(c.dirs, &sarama.DescribeLogDirsResponse{Version: r.logDirs, LogDirs: []sarama.DescribeLogDirsResponseDirMetadata{{Path: "/data", TotalBytes: -1, UsableBytes: -1}}})
 		c.answers = append(c.answers, map[string]sarama.MockResponse{
-			"ApiVersionsRequest":                sarama.NewMockApiVersionsResponse(t).SetApiKeys(keys),
+			"ApiVersionsRequest":                sarama.NewMockApiVersionsResponse(t).SetApiKeys(r.apis),
 			"MetadataRequest":                   sarama.NewMockWrapper(c.metadata),
 			"OffsetRequest":                     c.offsets[i],
 			"ListGroupsRequest":                 sarama.NewMockWrapper(c.listed[i]),
@@ -108,7 +138,13 @@ func (c *cluster) partition(topic string, id, leader int32, replicas, inSync []i
 	} else {
 		c.offsets[leader-1].SetOffset(topic, id, sarama.OffsetOldest, start).SetOffset(topic, id, sarama.OffsetNewest, end)
 	}
-	c.metadata.AddTopicPartition(topic, id, leader, replicas, inSync, nil, code)
+	t := c.topics[topic]
+	if t == nil { // sarama's own AddTopicPartition looks through all topics each time
+		t = &sarama.TopicMetadata{Name: topic}
+		c.topics[topic] = t
+		c.metadata.Topics = append(c.metadata.Topics, t)
+	}
+	t.Partitions = append(t.Partitions, &sarama.PartitionMetadata{ID: id, Leader: leader, Replicas: append([]int32{}, replicas...), Isr: append([]int32{}, inSync...), OfflineReplicas: []int32{}, Err: code})
 }
 
 // group adds a classic group that a broker coordinates, with its commits by partition of one topic.
@@ -125,6 +161,19 @@ func (c *cluster) group(id string, coordinator int, state string, members int, t
 	for p, offset := range commits {
 		c.commits[i].SetOffset(id, topic, p, offset, "", sarama.ErrNoError)
 	}
+}
+
+// assignment is what a consumer of a classic group got, in the form that consumers have for it: version, topics with their partitions, no
+// user data.
+func assignment(topic string, partitions ...int32) []byte {
+	b := []byte{0, 0, 0, 0, 0, 1}
+	b = binary.BigEndian.AppendUint16(b, uint16(len(topic)))
+	b = append(b, topic...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(partitions)))
+	for _, p := range partitions {
+		b = binary.BigEndian.AppendUint32(b, uint32(p))
+	}
+	return append(b, 0xff, 0xff, 0xff, 0xff)
 }
 
 func (c *cluster) addrs() []string {
@@ -164,12 +213,12 @@ func MustFilter(t *testing.T, include, exclude string) collector.Filter {
 // exporter under test: it always collects when asked, and its end is awaited by the test's cleanup.
 type exporter struct {
 	*collector.Exporter
-	t    *testing.T
+	t    testing.TB
 	reg  *prometheus.Registry
 	stop func()
 }
 
-func newExporter(t *testing.T, brokers []string, change func(*collector.Config)) *exporter {
+func newExporter(t testing.TB, brokers []string, change func(*collector.Config)) *exporter {
 	t.Helper()
 	client := kafka.Client{Brokers: brokers, ID: "test"}
 	settings, err := client.Config()
@@ -292,7 +341,7 @@ func (c checked) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func text(t *testing.T, families []*dto.MetricFamily) string {
+func text(t testing.TB, families []*dto.MetricFamily) string {
 	t.Helper()
 	var out bytes.Buffer
 	for _, f := range families {
@@ -330,7 +379,7 @@ func (s samples) value(series string) (v string, found bool) {
 }
 
 // want checks samples: series to value, "" for absent.
-func (s samples) want(t *testing.T, want map[string]string) {
+func (s samples) want(t testing.TB, want map[string]string) {
 	t.Helper()
 	for _, series := range slices.Sorted(maps.Keys(want)) {
 		got, found := s.value(series)

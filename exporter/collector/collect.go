@@ -34,6 +34,8 @@ type collection struct {
 	controller int32            // as the metadata have it: under KRaft any broker, which passes on what it is asked
 	questions  map[tp]time.Time // about the past of partitions
 	interval   time.Duration    // since the collection before
+	names      []string         // of all topics, sorted, whatever the filter leaves out
+	grants     grants
 }
 
 // peer is one broker during one collection. One goroutine at a time works on it.
@@ -65,6 +67,7 @@ func (p *peer) ask(ctx context.Context, api string, send func(*sarama.Broker) er
 // refused counts an error code in an answer and makes an error of it.
 func (c *collection) refused(api string, p *peer, what string, code sarama.KError) error {
 	c.meas.failed(api, code)
+	c.grants.refusal(api, code)
 	if what != "" {
 		what = " for " + what
 	}
@@ -111,6 +114,7 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 	for _, p := range c.peers {
 		p.broker.reached = !p.silent
 	}
+	c.snap.rights = c.grants.sum(c.kept.rights)
 	return c.snap, append(outcomes, c.kept.begun()...)
 }
 
@@ -125,6 +129,7 @@ func (c *collection) rest(ctx context.Context) []outcome {
 	}
 	times := ended(partTimes, began, err)
 	c.snap.configs, c.snap.dirs, c.snap.sizes = c.kept.configs, c.kept.dirs, c.kept.sizes
+	c.snap.features = c.kept.features
 	return []outcome{moves, times}
 }
 
@@ -165,7 +170,7 @@ func (c *collection) metadata(ctx context.Context) error {
 	defer cancel()
 	patience := probation
 	if deadline, ok := ctx.Deadline(); ok {
-		patience = min(patience, max(time.Until(deadline)/4, time.Millisecond))
+		patience = max(time.Until(deadline)/4, time.Millisecond)
 	}
 	answer, err := c.pool.metadata(ctx, patience)
 	if err != nil {
@@ -181,19 +186,25 @@ func (c *collection) metadata(ctx context.Context) error {
 	if _, kraft := answer.from.speaks(keyQuorum); !kraft && md.ControllerID >= 0 {
 		c.snap.controller = some(int64(md.ControllerID))
 	}
+	if md.Version >= 8 && md.Version <= metadataVersion {
+		c.grants.operations(describeCluster, apiMetadata, md.ClusterAuthorizedOperations)
+	}
 	c.meet(md.Brokers)
 
 	var problems []error
 	for _, t := range md.Topics {
+		c.names = append(c.names, t.Name)
 		if len(t.Partitions) == 0 && t.Err != sarama.ErrNoError {
 			if c.conf.Topics.Takes(t.Name) {
 				problems = append(problems, c.refused(apiMetadata, &peer{link: answer.from}, "topic "+t.Name, t.Err))
 			}
 			continue
 		}
+		c.grants.granted(describeTopic, apiMetadata)
 		c.add(t)
 	}
 	slices.SortFunc(c.snap.topics, func(a, b topic) int { return cmp.Compare(a.name, b.name) })
+	slices.Sort(c.names)
 	c.shareOut()
 	return errors.Join(problems...)
 }

@@ -11,83 +11,9 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
 )
-
-func TestRequestsDependOnBrokersNotOnPartitionsOrGroups(t *testing.T) {
-	for name, size := range map[string]struct{ brokers, partitions, groups, perBroker int }{
-		"a small cluster":                         {brokers: 3, partitions: 1000, groups: 99, perBroker: 5},
-		"a middle cluster":                        {brokers: 6, partitions: 10000, groups: 996, perBroker: 5},
-		"more groups per broker than one request": {brokers: 2, partitions: 10, groups: 1200, perBroker: 7},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := newCluster(t, size.brokers, true)
-			for p := range size.partitions {
-				leader := int32(p%size.brokers + 1)
-				c.partition(fmt.Sprintf("topic-%d", p/20), int32(p%20), leader, []int32{leader}, []int32{leader}, 0, 100)
-			}
-			for g := range size.groups {
-				c.group(fmt.Sprintf("group-%d", g), g%size.brokers+1, "Stable", 1, "topic-0", map[int32]int64{0: 40, 1: 41})
-			}
-			c.start()
-			e := newExporter(t, c.addrs()[:1], nil)
-			chunks := (size.groups/size.brokers + 499) / 500
-			var got samples
-			before := map[string]int{}
-			for i, more := range []map[string]int{{"DescribeConfigs": 1}, {"DescribeLogDirs": size.brokers}, {}} {
-				got = e.collect(time.Minute)
-				requests := c.requests(before)
-				before = c.requests(nil)
-				want := map[string]int{
-					"Metadata": 1, "Offset": 2 * size.brokers, "ListGroups": size.brokers,
-					"OffsetFetch": chunks * size.brokers, "DescribeGroups": chunks * size.brokers,
-				}
-				maps.Copy(want, more)
-				if i == 0 {
-					delete(requests, "ApiVersions") // once for each connection
-				}
-				if diff := cmp.Diff(want, requests); diff != "" {
-					t.Errorf("requests of collection %d (-want +got):\n%s", i+1, diff)
-				}
-				sum := 0
-				for _, n := range requests {
-					sum += n
-				}
-				if most := 7*size.brokers + 2 + 2*(chunks-1)*size.brokers; sum > most {
-					t.Errorf("collection %d took %d requests, want at most %d", i+1, sum, most)
-				}
-			}
-			if n := len(got.of("kafka_consumer_group_lag")); n != 2*size.groups {
-				t.Errorf("want lag for %d commits, got %d", 2*size.groups, n)
-			}
-			if n := len(got.of("kafka_topic_partition_end_offset")); n != size.partitions {
-				t.Errorf("want %d end offsets, got %d", size.partitions, n)
-			}
-		})
-	}
-}
-
-func TestNoRequestHasVersionZero(t *testing.T) {
-	c := newCluster(t, 2, true)
-	c.partition("a", 0, 1, []int32{1}, []int32{1}, 0, 1)
-	c.group("g", 2, "Stable", 1, "a", map[int32]int64{0: 1})
-	c.start()
-	newExporter(t, c.addrs(), nil).collect(10 * time.Second)
-	checked := 0
-	for _, b := range c.brokers {
-		for _, h := range b.History() {
-			if strings.Contains(fmt.Sprintf("%+v", h.Request), "Version:0") {
-				t.Errorf("%T has version 0", h.Request)
-			}
-			checked++
-		}
-	}
-	if checked < 10 {
-		t.Errorf("want at least 10 requests to check, got %d", checked)
-	}
-}
 
 func TestFiltersAreAppliedBeforeRequests(t *testing.T) {
 	c := newCluster(t, 1, true)

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -201,6 +202,7 @@ func (e *Exporter) fly(f *flight, deadline time.Time) {
 	}
 	e.report = report{ended: true, up: snap != nil, outcomes: outcomes, lastSuccess: lastSuccess}
 	if snap != nil {
+		e.tellRights(snap)
 		e.last = snap
 	}
 	close(f.done)
@@ -222,6 +224,26 @@ func (e *Exporter) tell(outcomes []outcome) {
 			e.log.Warn("collection incomplete", "collector", o.part, "err", o.problem)
 		case o.problem == nil && seen && !ok:
 			e.log.Info("collection complete again", "collector", o.part)
+		}
+	}
+}
+
+// tellRights logs each right once when it turns out to be missing, with the command that grants it.
+func (e *Exporter) tellRights(snap *snapshot) {
+	for _, g := range snap.rights {
+		before := g
+		before.ok = true
+		if e.last != nil {
+			if i := slices.IndexFunc(e.last.rights, func(b grant) bool { return b.right == g.right }); i >= 0 {
+				before = e.last.rights[i]
+			}
+		}
+		switch {
+		case !g.ok && before.ok:
+			e.log.Warn("a right is missing: what it would show is left out", "operation", g.operation, "resource", g.resource,
+				"add", g.acl(e.conf.Brokers[0], principal(e.conf.Kafka)))
+		case g.ok && !before.ok:
+			e.log.Info("a right is no longer missing", "operation", g.operation, "resource", g.resource)
 		}
 	}
 }

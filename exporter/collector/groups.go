@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -14,7 +15,8 @@ import (
 const (
 	kindClassic  = "classic"
 	kindConsumer = "consumer" // KIP-848; described by an API of its own
-	kindShare    = "share"    // has no committed offsets
+	kindShare    = "share"    // has no committed offsets; sarama cannot describe it
+	kindStreams  = "streams"  // has them; sarama cannot describe it
 
 	// groupsPerRequest keeps one answer well under sarama's limit of 100 MiB: 500 groups that each commit 2,000 partitions are 40 MB.
 	groupsPerRequest = 500
@@ -97,6 +99,7 @@ func (c *collection) fetchCommits(ctx context.Context, p *peer, groups []*group)
 		case a.Err != sarama.ErrNoError:
 			problems = append(problems, c.refused(apiOffsetFetch, p, "group "+g.id, a.Err))
 		default:
+			c.grants.granted(describeGroup, apiOffsetFetch)
 			problems = append(problems, c.readCommits(p, g, a.Blocks))
 		}
 	}
@@ -105,11 +108,19 @@ func (c *collection) fetchCommits(ctx context.Context, p *peer, groups []*group)
 
 func (c *collection) readCommits(p *peer, g *group, blocks map[string]map[int32]*sarama.OffsetFetchResponseBlock) error {
 	var problem error
-	for topic, partitions := range blocks {
-		if !c.conf.Topics.Takes(topic) {
+	n := 0
+	for _, partitions := range blocks {
+		n += len(partitions)
+	}
+	g.commits = slices.Grow(g.commits, n)
+	for _, topic := range slices.Sorted(maps.Keys(blocks)) {
+		if t := c.snap.topic(topic); t != nil {
+			topic = t.name // the answer's memory can go
+		} else if !c.conf.Topics.Takes(topic) {
 			continue
 		}
-		for id, block := range partitions {
+		first := len(g.commits)
+		for id, block := range blocks[topic] {
 			switch {
 			case block.Err != sarama.ErrNoError:
 				problem = c.refused(apiOffsetFetch, p, fmt.Sprintf("group %s, %s/%d", g.id, topic, id), block.Err)
@@ -118,10 +129,8 @@ func (c *collection) readCommits(p *peer, g *group, blocks map[string]map[int32]
 				g.commits = append(g.commits, commit{topic: topic, partition: id, offset: some(block.Offset)})
 			}
 		}
+		slices.SortFunc(g.commits[first:], func(a, b commit) int { return cmp.Compare(a.partition, b.partition) })
 	}
-	slices.SortFunc(g.commits, func(a, b commit) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
-	})
 	return problem
 }
 
@@ -168,6 +177,8 @@ func (c *collection) describeClassic(ctx context.Context, p *peer, groups []*gro
 		default:
 			g.state, g.protocolType, g.protocol = d.State, d.ProtocolType, d.Protocol
 			g.members = some(int64(len(d.Members)))
+			c.grants.granted(describeGroup, apiDescribe)
+			c.assignedClassic(g, d)
 		}
 	}
 	return errors.Join(problems...)
@@ -194,6 +205,15 @@ func (c *collection) describeConsumer(ctx context.Context, p *peer, groups []*gr
 		default:
 			g.state, g.protocol = d.GroupState, d.AssignorName
 			g.members = some(int64(len(d.Members)))
+			c.grants.granted(describeGroup, apiDescribe848)
+			tally := tally{takes: c.conf.Topics.Takes}
+			for _, m := range d.Members {
+				for _, a := range m.Assignment.TopicPartitions {
+					tally.add(a.TopicName, len(a.Partitions))
+				}
+				tally.endMember()
+			}
+			tally.into(g)
 		}
 	}
 	return errors.Join(problems...)

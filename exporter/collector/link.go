@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,11 +29,12 @@ type link struct {
 	mu     sync.Mutex // held for a whole request; a broker answers a connection's requests one after another anyway
 	broker *sarama.Broker
 	// apis holds the highest version by API key that the broker speaks. sarama asks too, but keeps the answer to itself.
-	apis map[int16]int16
+	apis     map[int16]int16
+	features []feature // in force in the cluster
 	// level is the highest metadata.version that the broker can run, which tells its release; unknown without KRaft.
 	level optional
-	// suspect is set while the last request got no answer: the next collection then gives this broker little time.
-	suspect bool
+	// suspect is set while the last request got no answer: the next collection then gives this broker little time for the first one.
+	suspect atomic.Bool
 
 	connMu sync.Mutex
 	conn   net.Conn
@@ -56,14 +58,14 @@ func (l *link) do(ctx context.Context, api string, send func(*sarama.Broker) err
 			}
 		}
 		if err == nil {
-			l.suspect = false
+			l.suspect.Store(false)
 			return nil
 		}
 		l.drop()
 		if kept && hungUp(err) && ctx.Err() == nil {
 			continue // closed while idle, or the broker was restarted: one new connection is worth a try
 		}
-		l.suspect = true
+		l.suspect.Store(true)
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause // "use of closed network connection" is our own doing
 		}
@@ -87,12 +89,6 @@ func (l *link) metadataLevel() optional {
 	return l.level
 }
 
-func (l *link) doubted() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.suspect
-}
-
 func (l *link) open(ctx context.Context) error {
 	if l.broker != nil {
 		return nil
@@ -109,14 +105,17 @@ func (l *link) open(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	l.broker = b
-	ask := &sarama.ApiVersionsRequest{Version: 3, ClientSoftwareName: clientName, ClientSoftwareVersion: "1"}
-	var answer *sarama.ApiVersionsResponse
-	err := l.meas.timed(apiVersions, l.addr, func() (err error) {
-		answer, err = b.ApiVersions(ask)
-		return err
-	})
-	if err != nil {
+	if err := l.meas.timed(apiVersions, l.addr, func() error { return l.learn(b) }); err != nil {
 		return fmt.Errorf("ask for api versions: %w", err)
+	}
+	return nil
+}
+
+// learn asks the broker what it and its cluster can do; l.mu is held.
+func (l *link) learn(b *sarama.Broker) error {
+	answer, err := b.ApiVersions(&sarama.ApiVersionsRequest{Version: 3, ClientSoftwareName: clientName, ClientSoftwareVersion: "1"})
+	if err != nil {
+		return err
 	}
 	l.apis = make(map[int16]int16, len(answer.ApiKeys))
 	for _, k := range answer.ApiKeys {
@@ -128,7 +127,20 @@ func (l *link) open(ctx context.Context) error {
 			l.level = some(int64(f.MaxVersion))
 		}
 	}
+	l.features = nil
+	if answer.FinalizedFeaturesEpoch >= 0 { // otherwise the broker has not heard yet
+		for _, f := range answer.FinalizedFeatures {
+			l.features = append(l.features, feature{f.Name, f.MaxVersionLevel})
+		}
+	}
 	return nil
+}
+
+// levels are the features in force, as the broker last told.
+func (l *link) levels() []feature {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.features
 }
 
 func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -137,6 +149,7 @@ func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
+	conn = &counted{Conn: conn, meas: l.meas}
 	l.connMu.Lock()
 	l.conn = conn
 	l.connMu.Unlock()
@@ -185,12 +198,23 @@ func (l *link) close() {
 	l.drop()
 }
 
-// within gives a broker that did not answer last time only a short while, so that it cannot slow down every collection.
+// within gives a broker that did not answer last time only a short while for its first answer, so that it cannot slow down every collection.
+// Once it answers it has the time that the others have: big answers of a live broker may well take longer than that.
 func (l *link) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if l.doubted() {
-		return context.WithTimeout(ctx, probation)
+	ctx, cancel := context.WithCancelCause(ctx)
+	end := func() { cancel(context.Canceled) }
+	if !l.suspect.Load() {
+		return ctx, end
 	}
-	return context.WithCancel(ctx)
+	timer := time.AfterFunc(probation, func() {
+		if l.suspect.Load() {
+			cancel(context.DeadlineExceeded)
+		}
+	})
+	return ctx, func() {
+		timer.Stop()
+		end()
+	}
 }
 
 // probation is enough for a live broker to connect and answer across a continent.
@@ -199,6 +223,24 @@ const probation = time.Second
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, sarama.ErrNotConnected)
+}
+
+// counted counts what goes over the wire, with encryption and authentication.
+type counted struct {
+	net.Conn
+	meas *requests
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.meas.received.Add(float64(n))
+	return n, err
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.meas.sent.Add(float64(n))
+	return n, err
 }
 
 // dialer is a function as sarama's (and x/net/proxy's) dialer.

@@ -4,6 +4,7 @@ import "strconv"
 
 var (
 	famClusterInfo  = Family{"kafka_cluster_info", "gauge", []string{"cluster_id"}, "Always 1; the label holds the cluster's id."}
+	famFeature      = Family{"kafka_cluster_feature_level", "gauge", []string{"feature"}, "Level of a feature that is in force in the whole cluster, such as metadata.version; kafka-features.sh shows the same. Absent where the brokers tell none (ZooKeeper)."}
 	famBrokers      = Family{"kafka_brokers", "gauge", nil, "Brokers that the cluster's metadata lists as registered and live."}
 	famBrokerInfo   = Family{"kafka_broker_info", "gauge", []string{"broker", "address", "rack"}, "Always 1; the labels hold the broker's advertised address and its rack, empty when it has none."}
 	famIsController = Family{"kafka_broker_is_controller", "gauge", []string{"broker"}, "1 for the broker that is the controller, 0 for the others. Absent under KRaft, where brokers name any live broker as controller."}
@@ -15,7 +16,7 @@ var (
 )
 
 func clusterFamilies() []Family {
-	return []Family{famClusterInfo, famBrokers, famBrokerInfo, famIsController, famLeaders, famDirSize, famDirTotal, famDirUsable, famDirOffline}
+	return []Family{famClusterInfo, famFeature, famBrokers, famBrokerInfo, famIsController, famLeaders, famDirSize, famDirTotal, famDirUsable, famDirOffline}
 }
 
 func (s sink) brokerInfo(snap *snapshot) {
@@ -27,6 +28,9 @@ func (s sink) brokerInfo(snap *snapshot) {
 func (s sink) cluster(snap *snapshot) {
 	if snap.clusterID != "" {
 		s.gauge(famClusterInfo, 1, snap.clusterID)
+	}
+	for _, f := range snap.features {
+		s.gauge(famFeature, float64(f.level), f.name)
 	}
 	s.gauge(famBrokers, float64(len(snap.brokers)))
 	for _, b := range snap.brokers {

@@ -9,6 +9,9 @@ var (
 	famGroupInfo    = Family{"kafka_consumer_group_info", "gauge", []string{"group", "type", "protocol_type", "protocol", "coordinator"}, "Always 1; the labels hold the group's type (classic, consumer, …), its protocols and the id of the broker that coordinates it."}
 	famGroupState   = Family{"kafka_consumer_group_state", "gauge", []string{"group", "state"}, "1 for the state that the group is in, 0 for the other states of its type."}
 	famGroupMembers = Family{"kafka_consumer_group_members", "gauge", []string{"group"}, "Members of the group."}
+	famIdle         = Family{"kafka_consumer_group_empty_members", "gauge", []string{"group"}, "Members of the group that no partition is assigned to. Absent while partitions are being assigned anew."}
+	famTopicMembers = Family{"kafka_consumer_group_topic_members", "gauge", []string{"group", "topic"}, "Members of the group that partitions of the topic are assigned to."}
+	famAssigned     = Family{"kafka_consumer_group_topic_assigned_partitions", "gauge", []string{"group", "topic"}, "Partitions of the topic that are assigned to members of the group."}
 	famCommitted    = Family{"kafka_consumer_group_committed_offset", "gauge", []string{"group", "topic", "partition"}, "Offset that the group has committed. Absent where it has committed none."}
 	famLag          = Family{"kafka_consumer_group_lag", "gauge", []string{"group", "topic", "partition"}, "Records between the group's committed offset and the partition's end offset, which is read later. Absent where either is unknown or the commit lies beyond the end."}
 	famTopicLag     = Family{"kafka_consumer_group_topic_lag", "gauge", []string{"group", "topic"}, "Sum of the group's lag over the partitions of the topic that it has committed. Absent unless the lag of each of them is known."}
@@ -20,23 +23,23 @@ var (
 )
 
 func groupFamilies() []Family {
-	return []Family{famGroupInfo, famGroupState, famGroupMembers, famCommitted, famLag, famLagSeconds, famLost, famRetained, famTopicLag, famTopicUnknown, famDrain}
+	return []Family{famGroupInfo, famGroupState, famGroupMembers, famIdle, famTopicMembers, famAssigned, famCommitted, famLag, famLagSeconds, famLost, famRetained, famTopicLag, famTopicUnknown, famDrain}
 }
 
 func (s sink) groups(snap *snapshot) {
 	for _, g := range snap.groups {
 		s.gauge(famGroupInfo, 1, g.id, g.kind, g.protocolType, g.protocol, strconv.Itoa(int(g.coordinator)))
 		s.known(famGroupMembers, g.members, g.id)
+		s.known(famIdle, g.idle, g.id)
+		for _, a := range g.assigned {
+			s.gauge(famTopicMembers, float64(a.members), g.id, a.topic)
+			s.gauge(famAssigned, float64(a.partitions), g.id, a.topic)
+		}
 		if g.state != "" {
 			s.state(g)
 		}
-		for rest := g.commits; len(rest) > 0; {
-			n := slices.IndexFunc(rest, func(c commit) bool { return c.topic != rest[0].topic })
-			if n < 0 {
-				n = len(rest)
-			}
-			s.commits(g.id, rest[0].topic, rest[:n])
-			rest = rest[n:]
+		for topic, commits := range byTopic(g.commits) {
+			s.commits(g.id, topic, commits)
 		}
 		for _, d := range g.drains {
 			s.gauge(famDrain, d.left.Seconds(), g.id, d.topic)
@@ -51,6 +54,8 @@ func (s sink) state(g group) {
 		states = []string{"Empty", "PreparingRebalance", "CompletingRebalance", "Stable", "Dead"}
 	case kindConsumer:
 		states = []string{"Empty", "Assigning", "Reconciling", "Stable", "Dead"}
+	case kindStreams:
+		states = []string{"Empty", "NotReady", "Assigning", "Reconciling", "Stable", "Dead"}
 	default:
 		states = []string{"Empty", "Stable", "Dead"}
 	}

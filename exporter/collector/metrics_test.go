@@ -28,16 +28,31 @@ func richCluster(t *testing.T) *cluster {
 	c.partition("orders", 2, 0, []int32{9}, []int32{9}, 0, 0)
 	c.partition(`odd "name"`, 0, 2, []int32{2}, []int32{2}, 7, 7)
 	c.group("billing", 1, "Stable", 2, "orders", map[int32]int64{0: 200, 1: 80})
+	c.groups[0].AddGroupDescription("billing", &sarama.GroupDescription{
+		GroupId: "billing", State: "Stable", ProtocolType: "consumer", Protocol: "range", Members: map[string]*sarama.GroupMemberDescription{
+			"a": {MemberId: "a", MemberAssignment: assignment("orders", 0, 1)}, "b": {MemberId: "b", MemberAssignment: assignment("orders", 2)}, "c": {MemberId: "c"},
+		},
+	})
 	c.group("audit", 2, "Empty", 0, "orders", map[int32]int64{0: 250, 2: 5})
 	c.group("idle", 3, "Empty", 0, "", nil)
 	c.group("done", 1, "Empty", 0, "orders", map[int32]int64{0: 250, 1: 80})
 	c.listed[2].Groups["new"] = "consumer"
 	c.listed[2].GroupsData["new"] = sarama.GroupData{GroupState: "Stable", GroupType: "consumer"}
 	c.answers[2]["ConsumerGroupDescribeRequest"] = sarama.NewMockConsumerGroupDescribeResponse(t).AddGroupDescription("new", sarama.ConsumerGroupDescription{
-		GroupID: "new", GroupState: "Reconciling", AssignorName: "uniform", Members: []sarama.ConsumerGroupMemberDescription{{MemberID: "a"}, {MemberID: "b"}},
+		GroupID: "new", GroupState: "Reconciling", AssignorName: "uniform", Members: []sarama.ConsumerGroupMemberDescription{
+			{MemberID: "a", Assignment: sarama.ConsumerGroupAssignment{TopicPartitions: []sarama.ConsumerGroupTopicPartitions{{TopicName: "orders", Partitions: []int32{0, 1, 2}}}}},
+			{MemberID: "b"},
+		},
 	})
 	c.listed[2].Groups["shared"] = "share"
 	c.listed[2].GroupsData["shared"] = sarama.GroupData{GroupState: "Stable", GroupType: "share"}
+	c.listed[1].Groups["flow"] = "streams"
+	c.listed[1].GroupsData["flow"] = sarama.GroupData{GroupState: "NotReady", GroupType: "streams"}
+	for i := range c.answers {
+		c.answers[i]["ApiVersionsRequest"] = sarama.NewMockWrapper(&sarama.ApiVersionsResponse{
+			Version: 3, ApiKeys: kafka43.apis, FinalizedFeaturesEpoch: 7, FinalizedFeatures: []sarama.FinalizedFeatureKey{{Name: "metadata.version", MaxVersionLevel: 25, MinVersionLevel: 25}},
+		})
+	}
 	for _, topic := range []string{"orders", `odd "name"`} {
 		c.configs.Resources = append(c.configs.Resources, &sarama.ResourceResponse{Type: sarama.TopicResource, Name: topic, Configs: []*sarama.ConfigEntry{
 			{Name: "min.insync.replicas", Value: "2"}, {Name: "cleanup.policy", Value: "delete"},
@@ -62,7 +77,7 @@ func TestMetricsOfARichCluster(t *testing.T) {
 
 // stable is a scrape without what differs from run to run, one family after another, the samples of each sorted.
 func stable(got samples) string {
-	volatile := regexp.MustCompile(`^(kafka_exporter_[a-z_]*_seconds[^ ]*) .*$`)
+	volatile := regexp.MustCompile(`^(kafka_exporter_[a-z_]*(?:_seconds|_bytes_total)[^ ]*) .*$`)
 	ports := regexp.MustCompile(`127\.0\.0\.1:\d+`)
 	var lines []string
 	for line := range strings.Lines(string(got)) {

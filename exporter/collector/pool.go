@@ -48,7 +48,7 @@ func (p *pool) close() { p.keep(nil) }
 func (p *pool) candidates() []string {
 	var good, doubted []string
 	for _, addr := range slices.Sorted(maps.Keys(p.links)) { // sorted: the same broker each time, so its view does not jump
-		if p.links[addr].doubted() {
+		if p.links[addr].suspect.Load() {
 			doubted = append(doubted, addr)
 		} else {
 			good = append(good, addr)
@@ -61,6 +61,9 @@ func (p *pool) candidates() []string {
 	}
 	return append(good, doubted...)
 }
+
+// metadataVersion is the last one that tells what the exporter may do with the cluster, so that this costs no request of its own.
+const metadataVersion = 10
 
 type metadataAnswer struct {
 	from *link
@@ -113,7 +116,10 @@ func (p *pool) metadata(ctx context.Context, patience time.Duration) (metadataAn
 func askMetadata(ctx context.Context, l *link) metadataAnswer {
 	a := metadataAnswer{from: l}
 	a.err = l.do(ctx, apiMetadata, func(b *sarama.Broker) (err error) {
-		a.data, err = b.GetMetadata(sarama.NewMetadataRequest(l.conf.Version, nil))
+		ask := sarama.NewMetadataRequest(l.conf.Version, nil)
+		ask.Version = min(ask.Version, metadataVersion)
+		ask.IncludeClusterAuthorizedOperations = true
+		a.data, err = b.GetMetadata(ask)
 		return err
 	})
 	if a.err == nil && len(a.data.Brokers) == 0 {

@@ -35,6 +35,8 @@ type requests struct {
 	total   *prometheus.CounterVec
 	errors  *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+
+	sent, received prometheus.Counter // bytes
 }
 
 func newRequests() *requests {
@@ -47,6 +49,8 @@ func newRequests() *requests {
 			NativeHistogramBucketFactor:  1.1,
 			NativeHistogramZeroThreshold: 1e-6,
 		}, famRequestSeconds.Labels),
+		sent:     prometheus.NewCounter(prometheus.CounterOpts{Name: famSent.Name, Help: famSent.Help}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{Name: famReceived.Name, Help: famReceived.Help}),
 	}
 }
 
@@ -77,6 +81,8 @@ func (r *requests) each(do func(prometheus.Collector)) {
 	do(r.total)
 	do(r.errors)
 	do(r.seconds)
+	do(r.sent)
+	do(r.received)
 }
 
 // errorCode names an error: Kafka's own name for an error code, or what went wrong with the connection.

@@ -131,7 +131,7 @@ func TestItStartsWithoutKafkaAndRecovers(t *testing.T) {
 
 	b := sarama.NewMockBrokerAddr(t, 1, addr)
 	t.Cleanup(b.Close)
-	md := &sarama.MetadataResponse{Version: 11}
+	md := &sarama.MetadataResponse{Version: 10}
 	md.AddBroker(addr, 1)
 	b.SetHandlerByMap(map[string]sarama.MockResponse{
 		"ApiVersionsRequest": sarama.NewMockApiVersionsResponse(t).SetApiKeys([]sarama.ApiVersionsResponseKey{

@@ -21,9 +21,13 @@ type kept struct {
 	dirs    []logDir
 	sizes   map[string]int64 // bytes of each topic over all replicas; nil unless every broker told
 	slow    []outcome        // how it went, last time: of configs, log directories
-	history map[tp]*lag.History
-	taken   time.Time // when the collection before was
+	past    map[string]past  // of each topic that somebody has committed
+	taken   time.Time        // when the collection before was
 	drains  map[groupTopic]*lag.Drain
+
+	features []feature
+	rights   map[evidence]bool
+	suspects []string // topics that brokers hold and the metadata did not show, when the log directories were read last
 }
 
 type tp struct {
@@ -35,8 +39,8 @@ type groupTopic struct{ group, topic string }
 
 func newKept() *kept {
 	return &kept{
-		slow:    []outcome{{part: partConfigs}, {part: partLogDirs}},
-		history: map[tp]*lag.History{}, drains: map[groupTopic]*lag.Drain{},
+		slow:   []outcome{{part: partConfigs}, {part: partLogDirs}},
+		drains: map[groupTopic]*lag.Drain{}, rights: map[evidence]bool{},
 	}
 }
 
@@ -69,12 +73,12 @@ func (c *collection) refreshSlow(ctx context.Context) bool {
 
 // readConfigs asks one broker for the chosen configs of the topics that are shown: their effective values, whoever set them.
 func (c *collection) readConfigs(ctx context.Context) error {
-	if len(c.conf.TopicConfigs) == 0 {
-		return nil
-	}
 	i := slices.IndexFunc(c.peers, func(p *peer) bool { return !p.silent })
 	if i < 0 {
 		return errors.New("no broker answers")
+	}
+	if err := c.readFeatures(ctx, c.peers[i]); err != nil || len(c.conf.TopicConfigs) == 0 {
+		return err
 	}
 	p, configs := c.peers[i], make(map[string]map[string]string, len(c.snap.topics))
 	var problems []error
@@ -98,6 +102,7 @@ func (c *collection) readConfigs(ctx context.Context) error {
 				refused[code] = c.refused(apiDescribeConfigs, p, "topic "+r.Name, code)
 				continue
 			}
+			c.grants.granted(describeConfigs, apiDescribeConfigs)
 			configs[r.Name] = make(map[string]string, len(r.Configs))
 			for _, e := range r.Configs {
 				configs[r.Name][e.Name] = e.Value
@@ -109,6 +114,21 @@ func (c *collection) readConfigs(ctx context.Context) error {
 	}
 	c.kept.configs = configs
 	return errors.Join(problems...)
+}
+
+// readFeatures asks a broker which features are in force in the cluster.
+func (c *collection) readFeatures(ctx context.Context, p *peer) error {
+	if err := p.ask(ctx, apiVersions, p.link.learn); err != nil {
+		return err
+	}
+	c.kept.features = p.link.levels()
+	return nil
+}
+
+// feature is one that is in force in the whole cluster, such as metadata.version.
+type feature struct {
+	name  string
+	level int16
 }
 
 // number is a topic's config as a number.
@@ -159,6 +179,9 @@ func (c *collection) readLogDirs(ctx context.Context) error {
 	err := errors.Join(problems...)
 	if err != nil {
 		sizes = nil // a sum without a broker's share would look like lost data
+	} else {
+		c.grants.granted(describeCluster, apiDescribeLogDirs)
+		c.stored(sizes)
 	}
 	c.kept.dirs, c.kept.sizes = dirs, sizes
 	return err
@@ -250,12 +273,13 @@ func (c *collection) reassigned(ctx context.Context) error {
 	if answer.ErrorCode != sarama.ErrNoError {
 		return c.refused(apiListReassignments, p, "", answer.ErrorCode)
 	}
+	c.grants.granted(describeCluster, apiListReassignments)
 	for _, p := range suspects {
 		p.reassigning = some(0)
 	}
 	for name, partitions := range answer.TopicStatus {
 		for id := range partitions {
-			if p := c.snap.partition(name, id); p != nil {
+			if p := c.snap.topic(name).partition(id); p != nil {
 				p.reassigning = some(1)
 			}
 		}

@@ -16,6 +16,8 @@ type snapshot struct {
 	configs    map[string]map[string]string // of each topic, by key; nil while they are unknown
 	dirs       []logDir
 	sizes      map[string]int64 // bytes of each topic over all replicas; nil while a broker's part is unknown
+	features   []feature
+	rights     []grant // of the exporter
 }
 
 type broker struct {
@@ -45,9 +47,16 @@ type group struct {
 	id, kind, protocolType, protocol string
 	state                            string // empty: unknown
 	coordinator                      int32
-	members                          optional
-	commits                          []commit // by topic and partition
-	drains                           []drain  // by topic; only where the lag will be gone some time
+	members, idle                    optional   // idle: those without a partition
+	assigned                         []assigned // by topic; nil while unknown
+	commits                          []commit   // by topic and partition
+	drains                           []drain    // by topic; only where the lag will be gone some time
+}
+
+// assigned is what the members of a group have of a topic.
+type assigned struct {
+	topic               string
+	members, partitions int
 }
 
 type drain struct {

@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,31 +15,33 @@ import (
 // remember is how far back the age of a record is looked for: Kafka's own default of retention.
 const remember = 7 * 24 * time.Hour
 
+// past is what is known of a topic's partitions, by their ids, nil for those that nobody has committed.
+type past map[int32]*lag.History
+
 // addTimes sets how old the oldest unread record of each commit is, and how long groups will take to catch up. Only partitions that somebody
 // has committed are remembered.
 func (c *collection) addTimes() {
 	c.questions = map[tp]time.Time{}
-	seen := make(map[tp]*lag.History, len(c.kept.history))
+	seen := make(map[string]past, len(c.kept.past))
 	drains := make(map[groupTopic]*lag.Drain, len(c.kept.drains))
 	for g := range c.snap.groups {
 		group := &c.snap.groups[g]
-		sums := map[string]*lagSum{}
-		for i := range group.commits {
-			m := &group.commits[i]
-			p := c.snap.partition(m.topic, m.partition)
-			if p == nil {
+		for name, commits := range byTopic(group.commits) {
+			t := c.snap.topic(name)
+			if t == nil {
 				continue
 			}
-			c.addTime(m, p, seen)
-			sum := sums[m.topic]
-			if sum == nil {
-				sum = &lagSum{}
-				sums[m.topic] = sum
+			if seen[name] == nil {
+				seen[name] = make(past, len(t.partitions))
 			}
-			sum.add(m.lag)
-		}
-		for topic, sum := range sums {
-			at := groupTopic{group.id, topic}
+			var sum lagSum
+			for i := range commits {
+				if p := t.partition(commits[i].partition); p != nil {
+					c.addTime(&commits[i], p, seen[name])
+					sum.add(commits[i].lag)
+				}
+			}
+			at := groupTopic{group.id, name}
 			d := c.kept.drains[at]
 			if d == nil {
 				d = &lag.Drain{}
@@ -51,12 +52,11 @@ func (c *collection) addTimes() {
 			}
 			d.Observe(c.snap.taken, sum.lag)
 			if left, ok := d.Left(); ok {
-				group.drains = append(group.drains, drain{topic, left})
+				group.drains = append(group.drains, drain{name, left})
 			}
 		}
-		slices.SortFunc(group.drains, func(a, b drain) int { return cmp.Compare(a.topic, b.topic) })
 	}
-	c.kept.history, c.kept.drains = seen, drains
+	c.kept.past, c.kept.drains = seen, drains
 }
 
 type lagSum struct {
@@ -71,14 +71,13 @@ func (s *lagSum) add(lag optional) {
 	}
 }
 
-func (c *collection) addTime(m *commit, p *partition, seen map[tp]*lag.History) {
-	at := tp{m.topic, m.partition}
-	h := seen[at]
+func (c *collection) addTime(m *commit, p *partition, seen past) {
+	h := seen[p.id]
 	if h == nil {
-		if h = c.kept.history[at]; h == nil {
+		if h = c.kept.past[m.topic][p.id]; h == nil {
 			h = &lag.History{}
 		}
-		seen[at] = h
+		seen[p.id] = h
 		if p.end.known {
 			h.Observe(p.endAt, p.end.value, remember)
 		}
@@ -95,7 +94,7 @@ func (c *collection) addTime(m *commit, p *partition, seen map[tp]*lag.History) 
 		m.retainedKnown = true
 	}
 	if when, more := h.Ask(p.endAt, next, c.interval, remember); more {
-		c.questions[at] = when // if several groups read the partition, for one after the other
+		c.questions[tp{m.topic, p.id}] = when // if several groups read the partition, for one after the other
 		return
 	}
 	m.behind, m.behindKnown = h.Behind(p.endAt, next)
@@ -104,6 +103,9 @@ func (c *collection) addTime(m *commit, p *partition, seen map[tp]*lag.History) 
 // askPast asks the leaders which offset their partitions had at the moments in question, in one request each. The answers serve the next
 // collection.
 func (c *collection) askPast(ctx context.Context) error {
+	if len(c.questions) == 0 {
+		return nil
+	}
 	problems := make([]error, len(c.peers))
 	answers := make([]*sarama.OffsetResponse, len(c.peers))
 	c.onEach(ctx, func(ctx context.Context, p *peer) {
@@ -127,7 +129,7 @@ func (c *collection) askPast(ctx context.Context) error {
 		})
 	})
 	for at, when := range c.questions {
-		p := c.snap.partition(at.topic, at.partition)
+		p, history := c.snap.topic(at.topic).partition(at.partition), c.kept.past[at.topic][at.partition]
 		for _, answer := range answers {
 			if answer == nil {
 				continue
@@ -138,9 +140,9 @@ func (c *collection) askPast(ctx context.Context) error {
 			case block.Err != sarama.ErrNoError:
 				problems = append(problems, fmt.Errorf("%s for %s/%d: %w", apiListOffsets, at.topic, at.partition, block.Err))
 			case block.Offset >= 0:
-				c.kept.history[at].Learn(when, block.Offset)
+				history.Learn(when, block.Offset)
 			default: // nothing as young as that
-				c.kept.history[at].Learn(when, p.end.value)
+				history.Learn(when, p.end.value)
 			}
 		}
 	}
