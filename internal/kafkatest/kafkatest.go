@@ -33,7 +33,7 @@ import (
 )
 
 const (
-	readyWithin = 60 * time.Second // about 5 s on an idle machine; tests share it with compilers
+	readyWithin = 3 * time.Minute // about 5 s on an idle machine; tests share it with compilers
 	stopWithin  = 30 * time.Second
 	attempts    = 3 // at finding ports that nobody else takes first
 )
