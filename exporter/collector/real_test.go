@@ -20,9 +20,9 @@ type client struct {
 	admin sarama.ClusterAdmin
 }
 
-func newClient(t *testing.T, addr string) *client {
+func newClient(t *testing.T, addrs ...string) *client {
 	t.Helper()
-	conf, err := kafka.Client{Brokers: []string{addr}, ID: "test"}.Config()
+	conf, err := kafka.Client{Brokers: addrs, ID: "test"}.Config()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func newClient(t *testing.T, addr string) *client {
 	conf.Producer.Return.Successes = true
 	conf.Consumer.Offsets.AutoCommit.Enable = false
 	conf.Consumer.Offsets.Initial = sarama.OffsetOldest
-	k, err := sarama.NewClient([]string{addr}, conf)
+	k, err := sarama.NewClient(addrs, conf)
 	if err != nil {
 		t.Fatal(err)
 	}
