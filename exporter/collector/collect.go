@@ -181,7 +181,9 @@ func (c *collection) metadata(ctx context.Context) error {
 	if md.ClusterID != nil {
 		c.snap.clusterID = *md.ClusterID
 	}
-	c.snap.level = answer.from.metadataLevel()
+	if c.kept.features == nil { // not read yet; the connection has just told
+		c.kept.features = answer.from.levels()
+	}
 	c.controller = md.ControllerID
 	if _, kraft := answer.from.speaks(keyQuorum); !kraft && md.ControllerID >= 0 {
 		c.snap.controller = some(int64(md.ControllerID))

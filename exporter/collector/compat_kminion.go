@@ -30,19 +30,28 @@ var (
 	famKmCommittedSum = kmFamily("kafka_consumer_group_topic_offset_sum", famKeCommittedSum.Help, "group_id", "topic_name")
 	famKmLag          = kmFamily("kafka_consumer_group_topic_partition_lag", famLag.Help, "group_id", "topic_name", "partition_id")
 	famKmTopicLag     = kmFamily("kafka_consumer_group_topic_lag", famTopicLag.Help, "group_id", "topic_name")
-	famKmRequestsSent = Family{"kminion_kafka_requests_sent_total", "counter", nil, famRequests.Help}
+	famKmIdle         = kmFamily("kafka_consumer_group_empty_members", famIdle.Help, "group_id")
+	famKmTopicMembers = kmFamily("kafka_consumer_group_topic_members", famTopicMembers.Help, "group_id", "topic_name")
+	famKmAssigned     = kmFamily("kafka_consumer_group_topic_assigned_partitions", famAssigned.Help, "group_id", "topic_name")
+	famKmRequestsSent = kmCounter("kafka_requests_sent_total", famRequests.Help)
+	famKmAnswers      = kmCounter("kafka_requests_received_total", "Answers received from Kafka.")
+	famKmSent         = kmCounter("kafka_sent_bytes", famSent.Help)
+	famKmReceived     = kmCounter("kafka_received_bytes", famReceived.Help)
 )
 
 func kmFamily(name, help string, labels ...string) Family {
 	return Family{"kminion_" + name, "gauge", labels, help}
 }
 
+func kmCounter(name, help string) Family { return Family{"kminion_" + name, "counter", nil, help} }
+
 func kminionFamilies(topicConfigs []string) []Family {
 	info := famKmTopicInfo
 	info.Labels = append(slices.Clone(info.Labels), kmConfigLabels(topicConfigs)...)
 	return []Family{
 		famKmUp, famKmClusterInfo, famKmBrokerInfo, famKmBrokerSize, famKmTopicSize, info, famKmStart, famKmEnd, famKmStartSum, famKmEndSum,
-		famKmGroupInfo, famKmMembers, famKmCommittedSum, famKmLag, famKmTopicLag, famKmRequestsSent,
+		famKmGroupInfo, famKmMembers, famKmIdle, famKmTopicMembers, famKmAssigned, famKmCommittedSum, famKmLag, famKmTopicLag,
+		famKmRequestsSent, famKmAnswers, famKmSent, famKmReceived,
 	}
 }
 
@@ -70,7 +79,7 @@ func (s sink) kminionCluster(snap *snapshot) {
 	if snap.controller.known {
 		controller = strconv.FormatInt(snap.controller.value, 10)
 	}
-	s.gauge(famKmClusterInfo, 1, release(snap.level), strconv.Itoa(len(snap.brokers)), controller, snap.clusterID)
+	s.gauge(famKmClusterInfo, 1, release(snap.features), strconv.Itoa(len(snap.brokers)), controller, snap.clusterID)
 	for _, b := range snap.brokers {
 		is := ""
 		if snap.controller.known {
@@ -86,17 +95,17 @@ func (s sink) kminionCluster(snap *snapshot) {
 	}
 }
 
-// release is the one whose brokers can run up to that metadata.version: each has a last one. Empty where it is not known.
-func release(level optional) string {
+// release is the one that has the cluster's metadata.version: each release has a last one. Empty where it is not known.
+func release(features []feature) string {
 	last := []struct {
-		level   int64
+		level   int16
 		release string
 	}{
 		{7, "v3.3"}, {8, "v3.4"}, {11, "v3.5"}, {14, "v3.6"}, {19, "v3.7"}, {20, "v3.8"}, {21, "v3.9"}, {25, "v4.0"}, {27, "v4.1"}, {29, "v4.2"}, {30, "v4.3"},
 	}
-	if level.known {
+	for _, f := range features {
 		for _, l := range last {
-			if level.value <= l.level {
+			if f.name == "metadata.version" && f.level <= l.level {
 				return l.release
 			}
 		}
@@ -145,6 +154,11 @@ func (s sink) kminionGroup(g group) {
 		s.gauge(famKmGroupInfo, truth(g.state == stable), g.id, g.protocol, g.protocolType, g.state, strconv.Itoa(int(g.coordinator)))
 	}
 	s.known(famKmMembers, g.members, g.id)
+	s.known(famKmIdle, g.idle, g.id)
+	for _, a := range g.assigned {
+		s.gauge(famKmTopicMembers, float64(a.members), g.id, a.topic)
+		s.gauge(famKmAssigned, float64(a.partitions), g.id, a.topic)
+	}
 	for topic, commits := range byTopic(g.commits) {
 		for _, c := range commits {
 			s.known(famKmLag, c.lag, g.id, topic, strconv.Itoa(int(c.partition)))
@@ -161,6 +175,9 @@ func (s sink) kminionSelf(r report, meas *requests) {
 		s.gauge(famKmUp, truth(!slices.ContainsFunc(r.outcomes, failed)), version.Version)
 	}
 	s.gauge(famKmRequestsSent, total(meas.total))
+	s.gauge(famKmAnswers, float64(meas.answers.Load()))
+	s.gauge(famKmSent, total(meas.sent))
+	s.gauge(famKmReceived, total(meas.received))
 }
 
 // total adds up the series of a counter.

@@ -31,8 +31,6 @@ type link struct {
 	// apis holds the highest version by API key that the broker speaks. sarama asks too, but keeps the answer to itself.
 	apis     map[int16]int16
 	features []feature // in force in the cluster
-	// level is the highest metadata.version that the broker can run, which tells its release; unknown without KRaft.
-	level optional
 	// suspect is set while the last request got no answer: the next collection then gives this broker little time for the first one.
 	suspect atomic.Bool
 
@@ -82,13 +80,6 @@ func (l *link) speaks(key int16) (int16, bool) {
 	return v, ok
 }
 
-// metadataLevel is the broker's release, as the highest metadata.version that it can run. Only after an answered request.
-func (l *link) metadataLevel() optional {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.level
-}
-
 func (l *link) open(ctx context.Context) error {
 	if l.broker != nil {
 		return nil
@@ -120,12 +111,6 @@ func (l *link) learn(b *sarama.Broker) error {
 	l.apis = make(map[int16]int16, len(answer.ApiKeys))
 	for _, k := range answer.ApiKeys {
 		l.apis[k.ApiKey] = k.MaxVersion
-	}
-	l.level = optional{}
-	for _, f := range answer.SupportedFeatures {
-		if f.Name == "metadata.version" {
-			l.level = some(int64(f.MaxVersion))
-		}
 	}
 	l.features = nil
 	if answer.FinalizedFeaturesEpoch >= 0 { // otherwise the broker has not heard yet

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -37,6 +38,7 @@ type requests struct {
 	seconds *prometheus.HistogramVec
 
 	sent, received prometheus.Counter // bytes
+	answers        atomic.Int64
 }
 
 func newRequests() *requests {
@@ -59,6 +61,9 @@ func (r *requests) timed(api, addr string, send func() error) error {
 	began := time.Now()
 	err := send()
 	r.total.WithLabelValues(api).Inc()
+	if err == nil {
+		r.answers.Add(1)
+	}
 	observe(r.seconds.WithLabelValues(api), time.Since(began), addr)
 	return err
 }

@@ -6,7 +6,6 @@ import "time"
 type snapshot struct {
 	taken     time.Time
 	clusterID string
-	level     optional // the highest metadata.version that the broker which told of the cluster can run
 	// controller is the broker that holds the controller's role, known only where the cluster tells the truth about it:
 	// under KRaft the brokers answer with any live broker's id.
 	controller optional
