@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
+	endtoend "github.com/kafkalab/kafkalab/exporter/probe" // a test beside this one has the name for a broker that is looked at
 )
 
 var update = flag.Bool("update", false, "write the golden files and METRICS.md instead of comparing with them")
@@ -150,6 +151,15 @@ All metrics of a scrape come from one reading of the cluster. What is not known 
 |---|---|---|---|
 `)
 	for _, f := range collector.Families() {
+		fmt.Fprintf(&doc, "| `%s` | %s | %s | %s |\n", f.Name, f.Kind, strings.Join(f.Labels, ", "), f.Help)
+	}
+	doc.WriteString(`
+The end-to-end probe has these, once it is switched on. A latency's exemplar names the partition and offset, or the group, that it was measured on.
+
+| Metric | Type | Labels | Meaning |
+|---|---|---|---|
+`)
+	for _, f := range endtoend.Families() {
 		fmt.Fprintf(&doc, "| `%s` | %s | %s | %s |\n", f.Name, f.Kind, strings.Join(f.Labels, ", "), f.Help)
 	}
 	doc.WriteString(`
