@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,10 +40,13 @@ type settings struct {
 	slow                         time.Duration
 	configs                      []string
 	questions                    int
+	compat                       []string
 }
 
 func (s *settings) flags(app *cli.App) {
 	app.Flag("web.listen-address", "Address to serve /metrics, /-/healthy and /-/ready on.").Default("127.0.0.1:9308").StringVar(&s.listen)
+	app.Flag("compat", "Whose names the metrics have: native, kafka_exporter, kminion; repeat the flag or separate by commas. COMPAT.md says what they show.").
+		Default(string(collector.Native)).StringsVar(&s.compat)
 	app.Flag("kafka.brokers", "Brokers to find the cluster with, host:port; repeat the flag or separate by commas. One that is up is enough.").
 		Default("127.0.0.1:9092").StringsVar(&s.brokers)
 	app.Flag("kafka.timeout", "Longest wait for a connection and for an answer.").Default("5s").DurationVar(&s.kafkaTimeout)
@@ -121,6 +125,12 @@ func (s *settings) collector(log *slog.Logger) (*collector.Exporter, error) {
 	}
 	if conf.Questions == 0 {
 		conf.Questions = -1 // asked for on purpose: none
+	}
+	for _, name := range split(s.compat) {
+		if !slices.Contains(collector.Namings(), collector.Naming(name)) {
+			problems = append(problems, fmt.Errorf("--compat: must be %s, %s or %s (got %q)", collector.Native, collector.KafkaExporter, collector.KMinion, name))
+		}
+		conf.Names = append(conf.Names, collector.Naming(name))
 	}
 	if len(problems) > 0 {
 		return nil, &usageError{errors.Join(problems...)}

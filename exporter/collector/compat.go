@@ -15,6 +15,9 @@ const (
 	KMinion       Naming = "kminion"        // those of kminion v2.3.5, with the prefix that it has by default
 )
 
+// Namings lists them.
+func Namings() []Naming { return []Naming{Native, KafkaExporter, KMinion} }
+
 // namings says which are shown. Several can be: while dashboards are moved from one to the other, for twice the series.
 type namings struct{ native, kafkaExporter, kminion bool }
 

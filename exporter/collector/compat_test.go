@@ -31,10 +31,11 @@ type original struct {
 	lint    []string          // what its names offend against
 }
 
-const (
-	notAsked = "Kafka's admin requests do not tell; kminion counts it while it reads `__consumer_offsets`, all of it (scrape mode offsetsTopic), which we do not. For the rate of commits, ask for the rate of `kminion_kafka_consumer_group_topic_offset_sum`."
-	probe    = "It is measured by sending records. An exporter that only looks has nothing to show here."
-)
+const notAsked = "Kafka's admin requests do not tell; kminion counts it while it reads `__consumer_offsets`, all of it (scrape mode offsetsTopic), which we do not. How fast a group gets on is the rate of `kminion_kafka_consumer_group_topic_offset_sum`."
+
+func probe(name string) string {
+	return "Ask for `" + name + "`: the probe measures by broker and from when a record was due, kminion by partition of a topic of its own and from when it was sent."
+}
 
 var originals = []original{
 	{
@@ -62,16 +63,16 @@ var originals = []original{
 		absent: map[string]string{
 			"kminion_exporter_offset_consumer_records_consumed_total": notAsked,
 			"kminion_kafka_consumer_group_offset_commits_total":       notAsked,
-			"kminion_end_to_end_messages_produced_in_flight":          probe,
-			"kminion_end_to_end_messages_produced_total":              probe,
-			"kminion_end_to_end_messages_produced_failed_total":       probe,
-			"kminion_end_to_end_messages_received_total":              probe,
-			"kminion_end_to_end_messages_lost_total":                  probe,
-			"kminion_end_to_end_offset_commits_total":                 probe,
-			"kminion_end_to_end_offset_commits_failed_total":          probe,
-			"kminion_end_to_end_produce_latency_seconds":              probe,
-			"kminion_end_to_end_roundtrip_latency_seconds":            probe,
-			"kminion_end_to_end_offset_commit_latency_seconds":        probe,
+			"kminion_end_to_end_messages_produced_in_flight":          probe("kafka_probe_in_flight"),
+			"kminion_end_to_end_messages_produced_total":              probe("kafka_probe_sent_total"),
+			"kminion_end_to_end_messages_produced_failed_total":       probe("kafka_probe_failed_total{api=\"Produce\"}"),
+			"kminion_end_to_end_messages_received_total":              probe("kafka_probe_received_total"),
+			"kminion_end_to_end_messages_lost_total":                  probe("kafka_probe_lost_total"),
+			"kminion_end_to_end_offset_commits_total":                 probe("kafka_probe_commit_seconds"),
+			"kminion_end_to_end_offset_commits_failed_total":          probe("kafka_probe_failed_total{api=\"OffsetCommit\"}"),
+			"kminion_end_to_end_produce_latency_seconds":              probe("kafka_probe_produce_seconds"),
+			"kminion_end_to_end_roundtrip_latency_seconds":            probe("kafka_probe_end_to_end_seconds"),
+			"kminion_end_to_end_offset_commit_latency_seconds":        probe("kafka_probe_commit_seconds"),
 			"kminion_log_messages_total":                              "It is about kminion's own log. What fails here is counted by API and error in `kafka_exporter_kafka_request_errors_total`.",
 		},
 		differs: map[string]string{
