@@ -1,6 +1,8 @@
 package collector
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -45,8 +47,8 @@ func (s sink) self(r report, shown *snapshot, now time.Time) {
 		s.gauge(famDuration, o.took.Seconds(), o.part)
 		s.gauge(famSuccess, truth(o.ok()), o.part)
 	}
-	for part, at := range r.lastSuccess {
-		s.gauge(famLastSuccess, float64(at.UnixMilli())/1e3, part)
+	for _, part := range slices.Sorted(maps.Keys(r.lastSuccess)) {
+		s.gauge(famLastSuccess, float64(r.lastSuccess[part].UnixMilli())/1e3, part)
 	}
 	if shown == nil {
 		return

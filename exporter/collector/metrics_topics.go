@@ -1,6 +1,10 @@
 package collector
 
-import "strconv"
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
 
 var (
 	famPartitions      = Family{"kafka_topic_partitions", "gauge", []string{"topic"}, "Partitions of the topic."}
@@ -48,7 +52,8 @@ func (s sink) topics(snap *snapshot) {
 }
 
 func (s sink) configs(topic string, configs map[string]string) {
-	for key, value := range configs {
+	for _, key := range slices.Sorted(maps.Keys(configs)) {
+		value := configs[key]
 		if v, err := strconv.ParseFloat(value, 64); err == nil {
 			s.gauge(famConfig, v, topic, key)
 		} else {

@@ -3,6 +3,8 @@ package collector_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +16,8 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
 )
@@ -186,6 +190,40 @@ func waitFor(t *testing.T, within time.Duration, what string, met func() bool) {
 	for deadline := time.Now().Add(within); !met(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %s for %s", within, what)
+		}
+	}
+}
+
+func TestTheRequestsToKafkaAreTimedInNativeHistograms(t *testing.T) {
+	c := twoBrokers(t).start()
+	e := newExporter(t, c.addrs(), nil)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", string(expfmt.FmtProtoDelim))
+	w := httptest.NewRecorder()
+	e.Scrape(promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})).ServeHTTP(w, r)
+	read := expfmt.NewDecoder(w.Body, expfmt.FmtProtoDelim)
+	found := map[string]*dto.MetricFamily{}
+	for {
+		var f dto.MetricFamily
+		err := read.Decode(&f)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[f.GetName()] = &f
+	}
+	if found["kafka_up"] == nil || len(found["kafka_topic_partition_end_offset"].GetMetric()) == 0 {
+		t.Errorf("want what the collection showed, got %d families", len(found))
+	}
+	timed := found["kafka_exporter_kafka_request_duration_seconds"].GetMetric()
+	if len(timed) == 0 {
+		t.Fatal("want the requests of this scrape's collection timed, got none")
+	}
+	for _, m := range timed {
+		if len(m.GetHistogram().PositiveDelta) == 0 || len(m.GetHistogram().Bucket) == 0 {
+			t.Errorf("want native and classic buckets, got %v", m)
 		}
 	}
 }

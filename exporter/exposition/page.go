@@ -62,19 +62,22 @@ type row struct {
 	next   *row     // that got a sample after this one, and will again, for the next partition
 }
 
-// New prepares a page for families that are gauges or counters. The shared labels are those that all have besides their own.
+// New prepares a page for families that are gauges or counters; one that is there twice is one. The shared labels are those that all have
+// besides their own.
 func New(families []Family, shared ...string) (*Page, error) {
 	p := &Page{last: &row{}, byName: map[string]*row{}, names: shared, seed: maphash.MakeSeed(), ids: map[uint64]int{}}
 	sets := map[string]int{}
 	var problems []error
 	for _, f := range families {
+		if r := p.byName[f.Name]; r != nil {
+			if f.Kind != r.Kind || f.Help != r.Help || !slices.Equal(f.Labels, r.Labels) {
+				problems = append(problems, fmt.Errorf("family %s: want one kind, help and list of labels", f.Name))
+			}
+			continue
+		}
 		r := &row{Family: f, names: slices.Concat(shared, f.Labels)}
 		if err := check(f, r.names); err != nil {
 			problems = append(problems, err)
-			continue
-		}
-		if p.byName[f.Name] != nil {
-			problems = append(problems, fmt.Errorf("family %s: want it once", f.Name))
 			continue
 		}
 		for i := range r.names {

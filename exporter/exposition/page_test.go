@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/kafkalab/kafkalab/exporter/exposition"
 )
@@ -147,8 +148,12 @@ var numbers = []float64{
 	math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64,
 }
 
+// hostile are values of labels that have broken parsers.
+var hostile = []string{
+	"", "a", "b", `"`, `\`, "\n", `\n`, `a"b\c` + "\nd", "ä€😀", "\xff", "a\xfeb\xfe", "{}", `a="b",`, "\x00", "\r", "#", " ", strings.Repeat("x", 300), "\u2028", "\ufeff",
+}
+
 func TestAPageIsWhatARegistryAndExpfmtMakeOfTheSameSamples(t *testing.T) {
-	hostile := []string{"", "a", "b", `"`, `\`, "\n", `\n`, `a"b\c` + "\nd", "ä€😀", "\xff", "a\xfeb\xfe", "{}", "a=\"b\",", "\x00", "\r", "#", " ", strings.Repeat("x", 300), "\u2028"}
 	p := page(t) // one for all: nothing of the one before may be left
 	for name, format := range formats {
 		t.Run(name, func(t *testing.T) {
@@ -187,7 +192,7 @@ func TestTheFirstSampleOfASeriesIsShown(t *testing.T) {
 }
 
 func TestSharedLabelsAreThoseOfAllFamilies(t *testing.T) {
-	p, err := exposition.New(families, "cluster")
+	p, err := exposition.New(slices.Concat(families, families), "cluster") // those of one cluster, those of the other
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +232,9 @@ func TestBadFamiliesAreRefused(t *testing.T) {
 		"the same label twice":      {[]exposition.Family{{Name: "a", Kind: "gauge", Labels: []string{"x", "x"}}}, nil, `family a: label "x"`},
 		"a label that is shared":    {[]exposition.Family{{Name: "a", Kind: "gauge", Labels: []string{"x"}}}, []string{"x"}, `family a: label "x"`},
 		"a label with a dash":       {[]exposition.Family{{Name: "a", Kind: "gauge", Labels: []string{"x-y"}}}, nil, `family a: label "x-y"`},
-		"the same family twice":     {[]exposition.Family{{Name: "a", Kind: "gauge"}, {Name: "a", Kind: "gauge"}}, nil, `family a: want it once`},
+		"other labels":              {[]exposition.Family{{Name: "a", Kind: "gauge"}, {Name: "a", Kind: "gauge", Labels: []string{"x"}}}, nil, `family a: want one kind, help and`},
+		"another kind":              {[]exposition.Family{{Name: "a", Kind: "gauge"}, {Name: "a", Kind: "counter"}}, nil, `family a: want one kind, help and`},
+		"another help":              {[]exposition.Family{{Name: "a", Kind: "gauge"}, {Name: "a", Kind: "gauge", Help: "x"}}, nil, `family a: want one kind, help and`},
 		"two mistakes: both are in": {[]exposition.Family{{Name: "a", Kind: "x"}, {Name: "b-", Kind: "gauge"}}, nil, `family "b-"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,4 +243,33 @@ func TestBadFamiliesAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzAPageIsWhatARegistryAndExpfmtMakeOfTheSameSamples(f *testing.F) {
+	for i := range hostile {
+		f.Add(hostile[i], hostile[(i+1)%len(hostile)], hostile[(i+5)%len(hostile)], numbers[i], numbers[(i+7)%len(numbers)])
+	}
+	f.Fuzz(func(t *testing.T, a, b, c string, v, w float64) {
+		samples := []sample{
+			{0, v, []string{a, b}}, {1, w, []string{a, b}}, {0, w, []string{b, c}}, {2, v, nil}, {3, v, []string{c}}, {4, w, []string{c}}, {5, v, []string{a, b, c}}, {0, v, []string{a, b}},
+		}
+		p := page(t)
+		for _, format := range formats {
+			same(t, format, write(t, p, samples, format), want(t, samples, format))
+		}
+		parser := expfmt.NewTextParser(model.LegacyValidation)
+		read, err := parser.TextToMetricFamilies(strings.NewReader(write(t, p, samples, expfmt.FmtText)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, l := range read["ant_hills_total"].GetMetric()[0].Label {
+			got[l.GetName()] = l.GetValue()
+		}
+		for name, sent := range map[string]string{"b": a, "a": b, "c": c} {
+			if want := strings.ToValidUTF8(sent, "\uFFFD"); got[name] != want {
+				t.Errorf("label %s: want %q read, got %q", name, want, got[name])
+			}
+		}
+	})
 }
