@@ -33,7 +33,7 @@ func served(t *testing.T) (both, alone http.Handler, fill func(*exposition.Page)
 	own := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "own_seconds", Help: "Own.", NativeHistogramBucketFactor: 1.1, Buckets: []float64{1}})
 	own.(prometheus.ExemplarObserver).ObserveWithExemplar(0.5, prometheus.Labels{"trace": "t"})
 	reg.MustRegister(own)
-	alone = promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true, DisableCompression: true})
+	alone = promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	fill = func(p *exposition.Page) {
 		p.Add("zoo_open", 1)
 		for i := range 100 {
