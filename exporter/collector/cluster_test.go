@@ -40,6 +40,8 @@ type cluster struct {
 	moves    *sarama.ListPartitionReassignmentsResponse
 	topics   map[string]*sarama.TopicMetadata
 	newest   int16 // version of ApiVersions
+	// committed makes the commits of each broker's groups again.
+	committed map[int][]func(*sarama.MockOffsetFetchResponse)
 }
 
 const (
@@ -78,7 +80,7 @@ func newCluster(t testing.TB, n int, kraft bool) *cluster {
 func newClusterOf(t testing.TB, n int, r release) *cluster {
 	t.Helper()
 	id := "test-cluster"
-	c := &cluster{t: t, topics: map[string]*sarama.TopicMetadata{}, configs: &sarama.DescribeConfigsResponse{Version: r.configs}, moves: &sarama.ListPartitionReassignmentsResponse{}, metadata: &sarama.MetadataResponse{Version: r.metadata, ClusterID: &id, ControllerID: someController, ClusterAuthorizedOperations: allOperations}}
+	c := &cluster{t: t, topics: map[string]*sarama.TopicMetadata{}, committed: map[int][]func(*sarama.MockOffsetFetchResponse){}, configs: &sarama.DescribeConfigsResponse{Version: r.configs}, moves: &sarama.ListPartitionReassignmentsResponse{}, metadata: &sarama.MetadataResponse{Version: r.metadata, ClusterID: &id, ControllerID: someController, ClusterAuthorizedOperations: allOperations}}
 	for _, k := range r.apis {
 		if k.ApiKey == 18 {
 			c.newest = k.MaxVersion
@@ -159,8 +161,30 @@ func (c *cluster) group(id string, coordinator int, state string, members int, t
 	}
 	c.groups[i].AddGroupDescription(id, d)
 	for p, offset := range commits {
-		c.commits[i].SetOffset(id, topic, p, offset, "", sarama.ErrNoError)
+		set := func(to *sarama.MockOffsetFetchResponse) { to.SetOffset(id, topic, p, offset, "", sarama.ErrNoError) }
+		set(c.commits[i])
+		c.committed[i] = append(c.committed[i], set)
 	}
+}
+
+// with are the answers of a broker with one commit more, or another one.
+func (c *cluster) with(i int, group, topic string, partition int32, offset int64) map[string]sarama.MockResponse {
+	commits := sarama.NewMockOffsetFetchResponse(c.t)
+	for _, set := range c.committed[i] {
+		set(commits)
+	}
+	commits.SetOffset(group, topic, partition, offset, "", sarama.ErrNoError)
+	answers := maps.Clone(c.answers[i])
+	answers["OffsetFetchRequest"] = commits
+	return answers
+}
+
+func describedGroup(id string, assignments map[string][]byte) *sarama.GroupDescription {
+	d := &sarama.GroupDescription{GroupId: id, State: "Stable", ProtocolType: "consumer", Protocol: "range", Members: map[string]*sarama.GroupMemberDescription{}}
+	for m, a := range assignments {
+		d.Members[m] = &sarama.GroupMemberDescription{MemberId: m, MemberAssignment: a}
+	}
+	return d
 }
 
 // assignment is what a consumer of a classic group got, in the form that consumers have for it: version, topics with their partitions, no

@@ -103,7 +103,7 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 	for i, p := range c.peers {
 		groups[i] = p.groups
 	}
-	c.snap.groups = merge(groups)
+	c.snap.groups = c.current(merge(groups))
 	c.snap.addLag()
 	if !c.kept.taken.IsZero() {
 		c.interval = c.snap.taken.Sub(c.kept.taken)

@@ -32,6 +32,15 @@ type Config struct {
 
 	Names []Naming // whose names the metrics have; default Native
 
+	// TopicGranularity is how finely topics are shown, GroupGranularity the lag of groups; default PerPartition. Without detail of groups
+	// nobody is asked for commits.
+	TopicGranularity, GroupGranularity Granularity
+	// EmptyGroups is how long a group without members is shown after its last commit that the exporter has seen; 0: always. A group can
+	// commit without members: some clients take partitions by themselves.
+	EmptyGroups time.Duration
+	// MaxSeries is how many series a snapshot may have; whole families are left out until it has no more, single partitions first. 0: no limit.
+	MaxSeries int
+
 	Timeout     time.Duration // for one collection when the scrape sets no earlier deadline; default 10 s
 	MinInterval time.Duration // a snapshot younger than this is shown again instead of asking Kafka; default 1 s, negative: always ask
 	// TopicConfigs are the keys of the topic configs to show; SlowInterval is how old they and the log directories may become, default 1 min.
@@ -54,6 +63,9 @@ type Exporter struct {
 	kept  *kept // of the collection under way
 	names namings
 	pages *exposition.Pages
+
+	hidden     map[string]bool // families that the settings leave out
+	expendable []string        // families in the order in which they are dropped
 
 	life context.Context // of all collections; ends with Run
 	end  context.CancelFunc
@@ -92,6 +104,12 @@ func New(c Config) (*Exporter, error) {
 	if c.Timeout < 0 || c.MaxAge < 0 {
 		return nil, fmt.Errorf("collector: timeout and maximal age: want positive durations (got %s and %s)", c.Timeout, c.MaxAge)
 	}
+	if err := errors.Join(c.TopicGranularity.check("topics"), c.GroupGranularity.check("groups")); err != nil {
+		return nil, err
+	}
+	if c.EmptyGroups < 0 || c.MaxSeries < 0 {
+		return nil, fmt.Errorf("collector: time of empty groups and limit of series: want none below 0 (got %s and %d)", c.EmptyGroups, c.MaxSeries)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -101,6 +119,18 @@ func New(c Config) (*Exporter, error) {
 	}
 	e := &Exporter{conf: c, log: c.Logger, meas: newRequests(), kept: newKept(), names: names}
 	e.pool = newPool(c.Kafka, e.meas, c.Brokers)
+	e.hidden = map[string]bool{}
+	families := names.families(c.TopicConfigs)
+	for _, f := range families {
+		if !c.shows(f.grain()) {
+			e.hidden[f.Name] = true
+		}
+	}
+	if e.expendable = expendable(families); c.MaxSeries > 0 {
+		for _, f := range e.expendable {
+			e.meas.dropped.WithLabelValues(f) // 0 is known
+		}
+	}
 	e.report.lastSuccess = map[string]time.Time{}
 	e.life, e.end = context.WithCancel(context.Background())
 	if e.pages, err = exposition.NewPages(e.Shows()); err != nil {
@@ -203,6 +233,7 @@ func (e *Exporter) fly(f *flight, deadline time.Time) {
 	e.report = report{ended: true, up: snap != nil, outcomes: outcomes, lastSuccess: lastSuccess}
 	if snap != nil {
 		e.tellRights(snap)
+		e.guard(snap)
 		e.last = snap
 	}
 	close(f.done)

@@ -18,15 +18,31 @@ func Families() []Family {
 func (e *Exporter) Shows() []exposition.Family {
 	var all []exposition.Family
 	for _, f := range e.names.families(e.conf.TopicConfigs) {
-		all = append(all, exposition.Family(f))
+		if !e.hidden[f.Name] {
+			all = append(all, exposition.Family(f))
+		}
 	}
 	return all
 }
 
-// sink takes the samples of one scrape.
-type sink struct{ page *exposition.Page }
+// sink takes the samples of one scrape, or counts them by family.
+type sink struct {
+	page    *exposition.Page
+	hidden  map[string]bool // families that the settings leave out
+	dropped map[string]int  // those that the limit of series leaves out
+	counts  map[string]int  // instead of a page
+}
 
-func (s sink) gauge(f Family, v float64, labels ...string) { s.page.Add(f.Name, v, labels...) }
+func (s sink) gauge(f Family, v float64, labels ...string) {
+	if s.hidden[f.Name] || s.dropped[f.Name] > 0 {
+		return
+	}
+	if s.counts != nil {
+		s.counts[f.Name]++
+		return
+	}
+	s.page.Add(f.Name, v, labels...)
+}
 
 // known adds the sample only if the value is known.
 func (s sink) known(f Family, v optional, labels ...string) {

@@ -18,7 +18,8 @@ const (
 	kindShare    = "share"    // has no committed offsets; sarama cannot describe it
 	kindStreams  = "streams"  // has them; sarama cannot describe it
 
-	// groupsPerRequest keeps one answer well under sarama's limit of 100 MiB: 500 groups that each commit 2,000 partitions are 40 MB.
+	// groupsPerRequest keeps one answer well under sarama's limit of 100 MiB: 500 groups that each commit 2,000 partitions are 40 MB. Where
+	// it does not, because of large metadata or many members, fewer are asked for.
 	groupsPerRequest = 500
 )
 
@@ -45,7 +46,10 @@ func (c *collection) groupsOf(ctx context.Context, p *peer) ([]group, error) {
 		}
 	}
 	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(a.id, b.id) })
-	problems = append(problems, c.commitsOf(ctx, p, groups), c.describe(ctx, p, groups))
+	if c.conf.GroupGranularity != NoDetail {
+		problems = append(problems, c.commitsOf(ctx, p, groups))
+	}
+	problems = append(problems, c.describe(ctx, p, groups))
 	return groups, errors.Join(problems...)
 }
 
@@ -61,11 +65,36 @@ func (c *collection) commitsOf(ctx context.Context, p *peer, groups []group) err
 	if version, _ := p.link.speaks(keyOffsetFetch); version < offsetFetchMulti {
 		size = 1 // before Kafka 3.0 one request asks for one group
 	}
+	return inParts(p, apiOffsetFetch, size, having, func(part []*group) error { return c.fetchCommits(ctx, p, part) })
+}
+
+// inParts asks about so many groups at a time. When sarama does not take the answer because it is too large, half as many are asked for, also
+// from then on: by then the connection is gone.
+func inParts(p *peer, api string, size int, groups []*group, ask func([]*group) error) error {
 	var problems []error
-	for part := range slices.Chunk(having, size) {
-		problems = append(problems, c.fetchCommits(ctx, p, part))
+	for len(groups) > 0 {
+		n := min(size, len(groups))
+		if most, ok := p.link.most[api]; ok {
+			n = min(n, most)
+		}
+		err := ask(groups[:n])
+		if tooLarge(err) {
+			p.silent = false // it has answered
+			p.link.suspect.Store(false)
+			if n > 1 {
+				p.link.most[api] = n / 2
+				continue
+			}
+		}
+		problems = append(problems, err)
+		groups = groups[n:]
 	}
 	return errors.Join(problems...)
+}
+
+func tooLarge(err error) bool {
+	var undecoded sarama.PacketDecodingError
+	return errors.As(err, &undecoded) && strings.Contains(undecoded.Info, "too large")
 }
 
 func (c *collection) fetchCommits(ctx context.Context, p *peer, groups []*group) error {
@@ -148,14 +177,10 @@ func (c *collection) describe(ctx context.Context, p *peer, groups []group) erro
 	if _, ok := p.link.speaks(keyDescribe848); !ok {
 		consumer = nil
 	}
-	var problems []error
-	for part := range slices.Chunk(classic, groupsPerRequest) {
-		problems = append(problems, c.describeClassic(ctx, p, part))
-	}
-	for part := range slices.Chunk(consumer, groupsPerRequest) {
-		problems = append(problems, c.describeConsumer(ctx, p, part))
-	}
-	return errors.Join(problems...)
+	return errors.Join(
+		inParts(p, apiDescribe, groupsPerRequest, classic, func(part []*group) error { return c.describeClassic(ctx, p, part) }),
+		inParts(p, apiDescribe848, groupsPerRequest, consumer, func(part []*group) error { return c.describeConsumer(ctx, p, part) }),
+	)
 }
 
 func (c *collection) describeClassic(ctx context.Context, p *peer, groups []*group) error {

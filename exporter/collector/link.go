@@ -33,6 +33,8 @@ type link struct {
 	features []feature // in force in the cluster
 	// suspect is set while the last request got no answer: the next collection then gives this broker little time for the first one.
 	suspect atomic.Bool
+	// most is how many groups can be asked for at a time, by API, where that was too many once. Whoever works on the broker has it.
+	most map[string]int
 
 	connMu sync.Mutex
 	conn   net.Conn

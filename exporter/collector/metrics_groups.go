@@ -19,11 +19,15 @@ var (
 	famLost         = Family{"kafka_consumer_group_lost_records", "gauge", []string{"group", "topic", "partition"}, "Records behind the group's commit that were deleted before it read them, by retention or on request."}
 	famRetained     = Family{"kafka_consumer_group_retention_ratio", "gauge", []string{"group", "topic", "partition"}, "Lag as a part of the records that the partition holds, 0 to 1: at 1 the next ones that are deleted are lost to the group."}
 	famDrain        = Family{"kafka_consumer_group_topic_time_to_drain_seconds", "gauge", []string{"group", "topic"}, "Time until the group's lag on the topic is 0 if it goes on falling as in the last 5 minutes. Absent while it does not fall."}
+	famTopicCommit  = Family{"kafka_consumer_group_topic_committed_offset", "gauge", []string{"group", "topic"}, "Sum of the offsets that the group has committed in the topic, so that its rate is that of the records consumed. Absent unless each is known."}
+	famTopicSeconds = Family{"kafka_consumer_group_topic_lag_seconds", "gauge", []string{"group", "topic"}, "The largest kafka_consumer_group_lag_seconds of the topic's partitions. Absent unless each is known."}
+	famTopicLost    = Family{"kafka_consumer_group_topic_lost_records", "gauge", []string{"group", "topic"}, "Sum of kafka_consumer_group_lost_records over the topic's partitions. Absent unless each is known."}
+	famTopicKept    = Family{"kafka_consumer_group_topic_retention_ratio", "gauge", []string{"group", "topic"}, "The largest kafka_consumer_group_retention_ratio of the topic's partitions. Absent unless each is known."}
 	famTopicUnknown = Family{"kafka_consumer_group_topic_unknown_lag_partitions", "gauge", []string{"group", "topic"}, "Partitions of the topic that the group has committed and whose lag is unknown."}
 )
 
 func groupFamilies() []Family {
-	return []Family{famGroupInfo, famGroupState, famGroupMembers, famIdle, famTopicMembers, famAssigned, famCommitted, famLag, famLagSeconds, famLost, famRetained, famTopicLag, famTopicUnknown, famDrain}
+	return []Family{famGroupInfo, famGroupState, famGroupMembers, famIdle, famTopicMembers, famAssigned, famCommitted, famLag, famLagSeconds, famLost, famRetained, famTopicLag, famTopicUnknown, famTopicCommit, famTopicSeconds, famTopicLost, famTopicKept, famDrain}
 }
 
 func (s sink) groups(snap *snapshot) {
@@ -68,9 +72,9 @@ func (s sink) state(g group) {
 }
 
 func (s sink) commits(group, topic string, commits []commit) {
-	var sum int64
 	unknown := 0
-	for _, c := range commits {
+	for i := range commits {
+		c := &commits[i]
 		labels := []string{group, topic, strconv.Itoa(int(c.partition))}
 		s.known(famCommitted, c.offset, labels...)
 		s.known(famLag, c.lag, labels...)
@@ -81,13 +85,27 @@ func (s sink) commits(group, topic string, commits []commit) {
 		if c.retainedKnown {
 			s.gauge(famRetained, c.retained, labels...)
 		}
-		sum += c.lag.value
 		if !c.lag.known {
 			unknown++
 		}
 	}
 	s.gauge(famTopicUnknown, float64(unknown), group, topic)
-	if unknown == 0 {
-		s.gauge(famTopicLag, float64(sum), group, topic)
+	s.known(famTopicLag, sum(commits, func(c *commit) optional { return c.lag }), group, topic)
+	s.known(famTopicCommit, sum(commits, func(c *commit) optional { return c.offset }), group, topic)
+	s.known(famTopicLost, sum(commits, func(c *commit) optional { return c.lost }), group, topic)
+	s.worst(famTopicSeconds, commits, func(c *commit) (float64, bool) { return c.behind.Seconds(), c.behindKnown }, group, topic)
+	s.worst(famTopicKept, commits, func(c *commit) (float64, bool) { return c.retained, c.retainedKnown }, group, topic)
+}
+
+// worst is the largest value, known only if each is: the one that is not could be larger.
+func (s sink) worst(f Family, commits []commit, of func(*commit) (float64, bool), labels ...string) {
+	most := 0.0
+	for i := range commits {
+		v, known := of(&commits[i])
+		if !known {
+			return
+		}
+		most = max(most, v)
 	}
+	s.gauge(f, most, labels...)
 }

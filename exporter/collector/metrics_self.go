@@ -17,6 +17,7 @@ var (
 	famAuthorized     = Family{"kafka_exporter_authorized", "gauge", []string{"operation", "resource"}, "1 if the exporter has this right that it needs, 0 if the brokers' answers show that it is missing somewhere. Absent while they show neither."}
 	famSent           = Family{"kafka_exporter_kafka_sent_bytes_total", "counter", nil, "Bytes sent to Kafka, with encryption and authentication."}
 	famReceived       = Family{"kafka_exporter_kafka_received_bytes_total", "counter", nil, "Bytes received from Kafka, with encryption and authentication."}
+	famDropped        = Family{"kafka_exporter_dropped_series_total", "counter", []string{"family"}, "Series left out because a collection had more than the limit; each collection adds those that it had to leave out."}
 	famRequests       = Family{"kafka_exporter_kafka_requests_total", "counter", []string{"api"}, "Requests sent to Kafka."}
 	famRequestErrors  = Family{"kafka_exporter_kafka_request_errors_total", "counter", []string{"api", "code"}, "Requests to Kafka without an answer (timeout, connection, …), and error codes in answers."}
 	famRequestSeconds = Family{"kafka_exporter_kafka_request_duration_seconds", "histogram", []string{"api"}, "Time from sending a request to Kafka to its answer or failure. Exemplars hold the address of the broker."}
@@ -28,7 +29,7 @@ func selfFamilies() []Family {
 
 // requestFamilies are those that a registry has.
 func requestFamilies() []Family {
-	return []Family{famRequests, famRequestErrors, famRequestSeconds, famSent, famReceived}
+	return []Family{famRequests, famRequestErrors, famRequestSeconds, famSent, famReceived, famDropped}
 }
 
 // report is what the exporter knows about its own collections.

@@ -68,9 +68,12 @@ func richCluster(t *testing.T) *cluster {
 	return c.start()
 }
 
+// guarded has a limit of series that no test meets.
+func guarded(c *collector.Config) { c.MaxSeries = 1_000_000 }
+
 func TestMetricsOfARichCluster(t *testing.T) {
 	c := richCluster(t)
-	e := newExporter(t, c.addrs(), nil)
+	e := newExporter(t, c.addrs(), guarded)
 	e.collect(20 * time.Second) // what is read seldom comes one after the other
 	got := e.collect(20 * time.Second)
 	golden(t, filepath.Join("testdata", "rich.prom"), stable(got))
@@ -108,7 +111,7 @@ func family(line string) string {
 
 func TestMetricsFollowTheConventions(t *testing.T) {
 	c := richCluster(t)
-	e := newExporter(t, c.addrs(), nil)
+	e := newExporter(t, c.addrs(), guarded)
 	e.collect(20 * time.Second)
 	e.collect(20 * time.Second)
 	problems, err := promlint.NewWithMetricFamilies(e.gather()).Lint()
@@ -123,7 +126,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 func TestEveryFamilyIsDocumentedAndReal(t *testing.T) {
 	c := richCluster(t)
 	c.setAnswers(2, map[string]sarama.MockResponse{"ListGroupsRequest": sarama.NewMockWrapper(&sarama.ListGroupsResponse{Version: 5, Err: sarama.ErrOffsetsLoadInProgress})})
-	e := newExporter(t, c.addrs(), nil)
+	e := newExporter(t, c.addrs(), guarded)
 	e.collect(20 * time.Second)
 	e.collect(20 * time.Second)
 	var got, want []string

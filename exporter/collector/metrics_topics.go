@@ -22,6 +22,10 @@ var (
 	famConfig          = Family{"kafka_topic_config", "gauge", []string{"topic", "key"}, "Effective value of a topic config that is a number, in the config's own unit."}
 	famConfigInfo      = Family{"kafka_topic_config_info", "gauge", []string{"topic", "key", "value"}, "Always 1; the label holds the effective value of a topic config that is no number."}
 	famTopicSize       = Family{"kafka_topic_size_bytes", "gauge", []string{"topic"}, "Size of the topic on disk, all replicas together. Absent unless every broker has told its part."}
+	famTopicEnd        = Family{"kafka_topic_end_offset", "gauge", []string{"topic"}, "Sum of the end offsets of the topic's partitions, so that its rate is that of the records written. Absent unless each is known."}
+	famTopicOffline    = Family{"kafka_topic_offline_partitions", "gauge", []string{"topic"}, "Partitions of the topic that have no live leader."}
+	famTopicUnderRepl  = Family{"kafka_topic_under_replicated_partitions", "gauge", []string{"topic"}, "Partitions of the topic whose in-sync set is smaller than the set of replicas."}
+	famTopicUnderMin   = Family{"kafka_topic_under_min_isr_partitions", "gauge", []string{"topic"}, "Partitions of the topic whose in-sync set is smaller than min.insync.replicas. Absent while that config is unknown."}
 	famOffline         = partitionFamily("offline", "1 if the partition has no live leader and so can be neither written nor read, 0 if it has one.")
 )
 
@@ -33,7 +37,7 @@ func topicFamilies() []Family {
 	return []Family{
 		famPartitions, famStart, famEnd, famLeader, famLeaderEpoch, famPreferred,
 		famReplicas, famInSync, famUnderReplicated, famUnderMin, famAtMin, famReassigning, famOffline,
-		famConfig, famConfigInfo, famTopicSize,
+		famTopicEnd, famTopicOffline, famTopicUnderRepl, famTopicUnderMin, famConfig, famConfigInfo, famTopicSize,
 	}
 }
 
@@ -41,9 +45,10 @@ func (s sink) topics(snap *snapshot) {
 	for _, t := range snap.topics {
 		s.gauge(famPartitions, float64(len(t.partitions)), t.name)
 		min := snap.number(t.name, "min.insync.replicas")
-		for _, p := range t.partitions {
-			s.partition(t.name, p, min)
+		for i := range t.partitions {
+			s.partition(t.name, &t.partitions[i], min)
 		}
+		s.wholeTopic(t, min)
 		s.configs(t.name, snap.configs[t.name])
 		if bytes, ok := snap.sizes[t.name]; ok {
 			s.gauge(famTopicSize, float64(bytes), t.name)
@@ -62,7 +67,30 @@ func (s sink) configs(topic string, configs map[string]string) {
 	}
 }
 
-func (s sink) partition(topic string, p partition, min optional) {
+// wholeTopic has what partitions add up to.
+func (s sink) wholeTopic(t topic, min optional) {
+	var offline, under, underMin int64
+	for i := range t.partitions {
+		p := &t.partitions[i]
+		if !p.leader.known {
+			offline++
+		}
+		if p.inSync < len(p.replicas) {
+			under++
+		}
+		if int64(p.inSync) < min.value {
+			underMin++
+		}
+	}
+	s.known(famTopicEnd, sum(t.partitions, func(p *partition) optional { return p.end }), t.name)
+	s.gauge(famTopicOffline, float64(offline), t.name)
+	s.gauge(famTopicUnderRepl, float64(under), t.name)
+	if min.known {
+		s.gauge(famTopicUnderMin, float64(underMin), t.name)
+	}
+}
+
+func (s sink) partition(topic string, p *partition, min optional) {
 	labels := []string{topic, strconv.Itoa(int(p.id))}
 	s.known(famStart, p.start, labels...)
 	s.known(famEnd, p.end, labels...)

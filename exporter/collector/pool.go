@@ -26,7 +26,7 @@ func newPool(conf *sarama.Config, meas *requests, seeds []string) *pool {
 func (p *pool) at(addr string) *link {
 	l, ok := p.links[addr]
 	if !ok {
-		l = &link{addr: addr, conf: p.conf, meas: p.meas}
+		l = &link{addr: addr, conf: p.conf, meas: p.meas, most: map[string]int{}}
 		p.links[addr] = l
 	}
 	return l

@@ -39,6 +39,7 @@ type requests struct {
 
 	sent, received prometheus.Counter // bytes
 	answers        atomic.Int64
+	dropped        *prometheus.CounterVec
 }
 
 func newRequests() *requests {
@@ -51,6 +52,7 @@ func newRequests() *requests {
 			NativeHistogramBucketFactor:  1.1,
 			NativeHistogramZeroThreshold: 1e-6,
 		}, famRequestSeconds.Labels),
+		dropped:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: famDropped.Name, Help: famDropped.Help}, famDropped.Labels),
 		sent:     prometheus.NewCounter(prometheus.CounterOpts{Name: famSent.Name, Help: famSent.Help}),
 		received: prometheus.NewCounter(prometheus.CounterOpts{Name: famReceived.Name, Help: famReceived.Help}),
 	}
@@ -88,6 +90,7 @@ func (r *requests) each(do func(prometheus.Collector)) {
 	do(r.seconds)
 	do(r.sent)
 	do(r.received)
+	do(r.dropped)
 }
 
 // errorCode names an error: Kafka's own name for an error code, or what went wrong with the connection.
@@ -101,6 +104,8 @@ func errorCode(err error) string {
 	}
 	var timeout net.Error
 	switch {
+	case tooLarge(err):
+		return "too_large"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	case errors.Is(err, context.Canceled):

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
@@ -180,4 +181,53 @@ func BenchmarkThousandCollections(b *testing.B) {
 	b.ReportMetric(100*(float64(after.resident)/float64(before.resident)-1), "%RSS")
 	b.ReportMetric(100*(float64(after.heap)/float64(before.heap)-1), "%heap")
 	b.ReportMetric(float64(after.connections-before.connections), "reconnects")
+}
+
+func TestAnAnswerThatIsTooLargeIsAskedForInParts(t *testing.T) {
+	largest := sarama.MaxResponseSize
+	t.Cleanup(func() { sarama.MaxResponseSize = largest })
+	s := shape{brokers: 2, partitions: 40, groups: 80, commits: 20}
+	f := newShaped(t, s).fronted()
+	sarama.MaxResponseSize = 8_000 // the commits of 40 groups are three times as much, those of all partitions a tenth
+	e := newExporter(t, f.addrs(), nil)
+	e.refresh()
+	before := f.calls()
+	opened := f.connections()
+	e.refresh()
+	if n := e.count()["kafka_consumer_group_lag"]; n != s.groups*s.commits {
+		t.Errorf("want lag for %d commits, got %d", s.groups*s.commits, n)
+	}
+	e.samples().want(t, map[string]string{
+		`kafka_exporter_collector_success{collector="groups"}`:                          "1",
+		`kafka_exporter_kafka_request_errors_total{api="OffsetFetch",code="too_large"}`: "4", // 40, 20 are too many, of both brokers
+	})
+	if n := f.since(before)["OffsetFetch"]; n != 8 {
+		t.Errorf("want 10 groups at a time from then on, 8 requests, got %d", n)
+	}
+	if n := f.connections() - opened; n != 0 {
+		t.Errorf("want no connection lost from then on, got %d", n)
+	}
+}
+
+// BenchmarkLeaderless reads the middle cluster without and with 1,000 partitions that have no leader.
+func BenchmarkLeaderless(b *testing.B) {
+	for _, n := range []int{0, 1000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			c := newShaped(b, middle)
+			for p := range int32(n) {
+				c.partition("lost", p, 0, []int32{1, 2, 3}, []int32{2}, 0, 0)
+			}
+			f := c.fronted().warm(b)
+			e := newExporter(b, f.addrs(), patient)
+			for range 3 {
+				e.refresh()
+			}
+			f.setLatency(5 * time.Millisecond)
+			before := f.calls()
+			for b.Loop() {
+				e.refresh()
+			}
+			b.ReportMetric(float64(sum(f.since(before)))/float64(b.N), "requests/op")
+		})
+	}
 }

@@ -32,7 +32,10 @@ func (e *Exporter) Show(page *exposition.Page) {
 	if shown != nil && now.Sub(shown.taken) > e.conf.MaxAge {
 		shown = nil
 	}
-	s := sink{page}
+	s := sink{page: page, hidden: e.hidden}
+	if shown != nil {
+		s.dropped = shown.dropped
+	}
 	s.self(report, shown, now)
 	if e.names.kminion {
 		s.kminionSelf(report, e.meas)

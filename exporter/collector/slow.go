@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strconv"
 	"time"
@@ -25,6 +26,8 @@ type kept struct {
 	taken   time.Time        // when the collection before was
 	drains  map[groupTopic]*lag.Drain
 
+	empty    map[string]empty // groups without members, by their ids
+	seed     maphash.Seed
 	features []feature
 	rights   map[evidence]bool
 	suspects []string // topics that brokers hold and the metadata did not show, when the log directories were read last
@@ -40,7 +43,7 @@ type groupTopic struct{ group, topic string }
 func newKept() *kept {
 	return &kept{
 		slow:   []outcome{{part: partConfigs}, {part: partLogDirs}},
-		drains: map[groupTopic]*lag.Drain{}, rights: map[evidence]bool{},
+		drains: map[groupTopic]*lag.Drain{}, rights: map[evidence]bool{}, seed: maphash.MakeSeed(),
 	}
 }
 

@@ -16,7 +16,8 @@ type snapshot struct {
 	dirs       []logDir
 	sizes      map[string]int64 // bytes of each topic over all replicas; nil while a broker's part is unknown
 	features   []feature
-	rights     []grant // of the exporter
+	rights     []grant        // of the exporter
+	dropped    map[string]int // series that are not shown because there are too many, by family
 }
 
 type broker struct {
