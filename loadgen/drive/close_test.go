@@ -23,6 +23,7 @@ type stuck struct {
 	engine *drive.Engine
 
 	order   sync.Mutex // of the calls of done
+	answers sync.WaitGroup
 	mu      sync.Mutex
 	held    []*drive.Record
 	offset  int64
@@ -50,17 +51,18 @@ func (s *stuck) Send(_ context.Context, r *drive.Record) bool {
 	}
 	s.engine.Arrived(drive.Arrival{Partition: r.Partition, Offset: s.offset, Value: r.Value})
 	s.offset++
-	go func() {
+	s.answers.Go(func() {
 		s.order.Lock()
 		defer s.order.Unlock()
 		s.done([]*drive.Record{r}, nil)
-	}()
+	})
 	return true
 }
 
 func (s *stuck) Close(ctx context.Context) error {
 	began := time.Now()
 	s.closed++
+	s.answers.Wait()
 	if len(s.held) == 0 {
 		return nil
 	}
