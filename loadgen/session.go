@@ -58,6 +58,7 @@ func (p plan) drive(ctx context.Context, registry *prometheus.Registry, ready *r
 	}
 	s.announce()
 	limitMemory()
+	s.processors = addThreads()
 	return s.run(ctx)
 }
 
@@ -68,6 +69,7 @@ type session struct {
 	partitions int
 	ends       []int64 // of the partitions, before the first record
 	settings   map[string]string
+	processors int
 	registry   *prometheus.Registry
 	ready      *readiness
 	relay      relay
@@ -132,7 +134,8 @@ func (s *session) consume(ctx context.Context) error {
 
 func (s *session) config() drive.Config {
 	return drive.Config{
-		Workload: s.workload, Topic: s.topic, Partitions: s.partitions, Run: rand.Uint64(), Catchup: s.workload.Producer.GiveUp, Logger: s.log,
+		Workload: s.workload, Topic: s.topic, Partitions: s.partitions, Run: rand.Uint64(), Catchup: s.workload.Producer.GiveUp, Processors: s.processors,
+		Logger: s.log,
 	}
 }
 

@@ -83,7 +83,7 @@ func TestWhatIsUnderWayAtTheEndHasFailed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := mustWorkload(t, small+"producer: {clients: 1, give_up: "+giveUp.String()+"}\n")
 				s := &stuck{from: 2 * time.Second}
-				e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: 1, Rate: 100, Run: 7, Catchup: giveUp, Duration: c.duration})
+				e, err := drive.New(drive.Config{Sleep: time.Sleep, Workload: w, Topic: "lab", Partitions: 1, Rate: 100, Run: 7, Catchup: giveUp, Duration: c.duration})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -112,7 +112,7 @@ func TestWhatIsUnderWayAtTheEndHasFailed(t *testing.T) {
 
 func TestARunThatCannotBeginClosesItsClients(t *testing.T) {
 	w := mustWorkload(t, small+"producer: {clients: 2}\n")
-	e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: 1, Rate: 100, Run: 7, Catchup: time.Second})
+	e, err := drive.New(drive.Config{Sleep: time.Sleep, Workload: w, Topic: "lab", Partitions: 1, Rate: 100, Run: 7, Catchup: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func (s slow) Send(ctx context.Context, r *drive.Record) bool {
 func TestAClientThatBlocksMakesNoRecordLaterThanAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := mustWorkload(t, small+"producer: {clients: 1, acks: all, idempotent: true, transactions: {records: 10}}\n")
-		e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: 1, Rate: 100, Run: 7, Catchup: time.Second, Duration: 20 * time.Second})
+		e, err := drive.New(drive.Config{Sleep: time.Sleep, Workload: w, Topic: "lab", Partitions: 1, Rate: 100, Run: 7, Catchup: time.Second, Duration: 20 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

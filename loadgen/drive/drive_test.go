@@ -111,7 +111,7 @@ func mustWorkload(t *testing.T, text string) workload.Workload {
 // play runs an engine against a stand-in for the given time.
 func play(t *testing.T, c drive.Config, b *broker, length time.Duration, step func(slo.Observation) float64) *drive.Engine {
 	t.Helper()
-	c.Topic, c.Run = "lab", 7
+	c.Topic, c.Run, c.Sleep = "lab", 7, time.Sleep
 	if c.Partitions == 0 {
 		c.Partitions = c.Workload.Topic.Partitions
 	}
@@ -377,7 +377,7 @@ func ofPhase(families []*dto.MetricFamily, name, phase string) float64 {
 func TestReadyMeansAcknowledgedAndConsumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := mustWorkload(t, small)
-		e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: 1, Rate: 10, Run: 7, Catchup: time.Second})
+		e, err := drive.New(drive.Config{Sleep: time.Sleep, Workload: w, Topic: "lab", Partitions: 1, Rate: 10, Run: 7, Catchup: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -66,7 +67,11 @@ type Config struct {
 	// Joining says that the consumers are still joining when sending begins and that Joined will be called: the warm-up then lasts at least
 	// until what was sent meanwhile has been consumed. Copies with a common start have time to join before it, and one warm-up for all.
 	Joining bool
-	Logger  *slog.Logger
+	// Sleep waits for at most 2 ms, or is interrupted; nil: by the system's own clock. For a clock that is not the system's.
+	Sleep func(time.Duration)
+	// Processors is how many this process may use; 0: as many as goroutines may run at once.
+	Processors int
+	Logger     *slog.Logger
 }
 
 // Engine drives one workload.
@@ -104,6 +109,12 @@ func New(c Config) (*Engine, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
+	}
+	if c.Processors == 0 {
+		c.Processors = runtime.GOMAXPROCS(0)
 	}
 	e := &Engine{c: c, plan: c.Workload.Schedule, clock: NewClock(), log: c.Logger, blocks: c.Workload.Producer.Transactions.Records > 0}
 	if c.Rate > 0 {

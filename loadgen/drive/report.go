@@ -2,7 +2,6 @@ package drive
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -61,7 +60,7 @@ func (e *Engine) generator() report.Generator {
 	}
 	g := report.Generator{
 		Run: fmt.Sprintf("%016x", e.c.Run), Senders: len(e.workers), Overslept: overslept.Pack(), Blocked: float64(waited) / 1e9,
-		Limited: float64(e.watch.seconds.Load()) / 1e9, InFlight: inFlight, CPUs: float64(runtime.GOMAXPROCS(0)),
+		Limited: float64(e.watch.seconds.Load()) / 1e9, InFlight: inFlight, CPUs: float64(e.c.Processors),
 	}
 	now := usage()
 	g.CPU = float64(now.Utime.Nano()+now.Stime.Nano()-e.usage.Utime.Nano()-e.usage.Stime.Nano()) / 1e9

@@ -32,7 +32,7 @@ func TestAControllerSeesEachRecordOnce(t *testing.T) {
 func TestTheWarmUpBeginsWithTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := mustWorkload(t, "name: w\npayload: {bytes: 100}\nwarmup: 1900ms\ntopic: {partitions: 1}\nproducer: {clients: 1}\n")
-		e, err := drive.New(drive.Config{Workload: w, Topic: "lab", Partitions: 1, Rate: 1000, Run: 7, Catchup: time.Second, Joining: true, Duration: 4 * time.Second})
+		e, err := drive.New(drive.Config{Sleep: time.Sleep, Workload: w, Topic: "lab", Partitions: 1, Rate: 1000, Run: 7, Catchup: time.Second, Joining: true, Duration: 4 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,6 +34,10 @@ const (
 	glance = 8
 	// How often the sending goroutine looks up even if nothing is due and nobody calls.
 	longestSleep = time.Second
+	// The shortest sleep: what is due within it goes out together, so that a high rate costs no system call for each record.
+	shortestSleep = 250 * time.Microsecond
+	// How much of a sleep is left to the machine's own clock, because the runtime's timers are late by up to a millisecond.
+	lastStretch = 2 * time.Millisecond
 )
 
 // worker sends the share of one client. run is its only sending goroutine, done is called from the client's.
@@ -136,6 +140,7 @@ func (w *worker) outstanding(now time.Duration) (due, issued uint64) {
 
 // run sends by the schedule until ctx ends, and then what has become due by that moment, unless drained ends first.
 func (w *worker) run(ctx, drained context.Context) {
+	punctual()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -191,14 +196,25 @@ func (w *worker) endsAt() time.Duration {
 	return w.end
 }
 
+// sleep waits until a moment, or less: the schedule may change meanwhile, or ctx end.
 func (w *worker) sleep(ctx context.Context, timer *time.Timer, until time.Duration) {
-	timer.Reset(max(0, until-w.e.clock.Now()))
-	select {
-	case <-timer.C:
-		w.overslept.Record(w.e.clock.Now() - until)
-	case <-w.changed:
-	case <-ctx.Done():
+	now := w.e.clock.Now()
+	until = max(until, now+shortestSleep)
+	if until-now > lastStretch {
+		timer.Reset(until - now - lastStretch)
+		select {
+		case <-timer.C:
+		case <-w.changed:
+			return
+		case <-ctx.Done():
+			return
+		}
+		now = w.e.clock.Now()
 	}
+	if until > now {
+		w.e.c.Sleep(until - now)
+	}
+	w.overslept.Record(w.e.clock.Now() - until)
 }
 
 // take fills due with records that are due, and returns the intended time of the one after them, Never if there is none before the end.

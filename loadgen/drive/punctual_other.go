@@ -1,0 +1,9 @@
+//go:build !linux
+
+package drive
+
+import "time"
+
+func punctual() {}
+
+func sleep(d time.Duration) { time.Sleep(d) }
