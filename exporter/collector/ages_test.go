@@ -70,9 +70,8 @@ type reader struct {
 type ages struct {
 	name string
 	*exporter
-	interval time.Duration // the longest of the last ones
-	before   []time.Time   // when the collections began
-	known    map[string]int
+	before []time.Time // when the collections began
+	known  map[string]int
 }
 
 // sampleEvery is an interval between scrapes, short so that the test is; the promise is in intervals.
