@@ -1,6 +1,9 @@
 package collector
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 var (
 	famClusterInfo  = Family{"kafka_cluster_info", "gauge", []string{"cluster_id"}, "Always 1; the label holds the cluster's id."}
@@ -12,7 +15,7 @@ var (
 	famDirTotal     = Family{"kafka_log_dir_total_bytes", "gauge", []string{"broker", "dir"}, "Size of the volume that the directory is on. Absent where the broker does not tell (before Kafka 3.3)."}
 	famDirUsable    = Family{"kafka_log_dir_usable_bytes", "gauge", []string{"broker", "dir"}, "What the broker can still use of that volume."}
 	famDirOffline   = Family{"kafka_log_dir_offline", "gauge", []string{"broker", "dir"}, "1 if the broker has taken the directory out of service after an error of the disk, 0 if not."}
-	famLeaders      = Family{"kafka_broker_leaders", "gauge", []string{"broker"}, "Partitions that the broker leads, whatever the topic filter leaves out."}
+	famLeaders      = Family{"kafka_broker_leaders", "gauge", []string{"broker"}, "Partitions that the broker leads, whatever the topic filter leaves out. Absent while the exporter may not describe all topics."}
 )
 
 func clusterFamilies() []Family {
@@ -33,9 +36,12 @@ func (s sink) cluster(snap *snapshot) {
 		s.gauge(famFeature, float64(f.level), f.name)
 	}
 	s.gauge(famBrokers, float64(len(snap.brokers)))
+	counted := snap.countsLeaders()
 	for _, b := range snap.brokers {
 		id := strconv.Itoa(int(b.id))
-		s.gauge(famLeaders, float64(b.leaders), id)
+		if counted {
+			s.gauge(famLeaders, float64(b.leaders), id)
+		}
 		if snap.controller.known {
 			s.gauge(famIsController, truth(snap.controller.value == int64(b.id)), id)
 		}
@@ -50,4 +56,13 @@ func (s sink) cluster(snap *snapshot) {
 		s.known(famDirTotal, d.total, labels...)
 		s.known(famDirUsable, d.usable, labels...)
 	}
+}
+
+// countsLeaders says whether the metadata named the leaders of all partitions. Kafka keeps topics that the exporter may not describe to
+// itself; until it turns out whether there are such, no leader at all is as good as none known.
+func (snap *snapshot) countsLeaders() bool {
+	if i := slices.IndexFunc(snap.rights, func(g grant) bool { return g.right == describeTopic }); i >= 0 {
+		return snap.rights[i].ok
+	}
+	return slices.ContainsFunc(snap.brokers, func(b broker) bool { return b.leaders > 0 })
 }
