@@ -33,8 +33,10 @@ var needed = map[string]struct {
 func (c *client) grant(right string) {
 	c.t.Helper()
 	n := needed[right]
-	err := c.admin.CreateACL(sarama.Resource{ResourceType: n.on, ResourceName: n.name, ResourcePatternType: sarama.AclPatternLiteral},
-		sarama.Acl{Principal: "User:" + kafkatest.User, Host: "*", Operation: n.operation, PermissionType: sarama.AclPermissionAllow})
+	err := c.admin.CreateACLs([]*sarama.ResourceAcls{{
+		Resource: sarama.Resource{ResourceType: n.on, ResourceName: n.name, ResourcePatternType: sarama.AclPatternLiteral},
+		Acls:     []*sarama.Acl{{Principal: "User:" + kafkatest.User, Host: "*", Operation: n.operation, PermissionType: sarama.AclPermissionAllow}},
+	}})
 	if err != nil {
 		c.t.Fatal(err)
 	}

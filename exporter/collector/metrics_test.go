@@ -150,6 +150,10 @@ Made by ` + "`go test ./exporter/collector -run Document -update`" + `; do not e
 
 All metrics of a scrape come from one reading of the cluster. What is not known is absent; there is no −1 and no invented 0.
 
+Lag is reckoned to the high water mark, as Kafka's own kafka-consumer-groups does. So the records of a transaction that is still open count, also for a group that
+reads only what is committed and is not given them yet: its lag in seconds then says for how long the transaction has held it up. The marker by which a transaction
+ends takes an offset too.
+
 | Metric | Type | Labels | Meaning |
 |---|---|---|---|
 `)

@@ -9,7 +9,7 @@ import (
 var (
 	famPartitions      = Family{"kafka_topic_partitions", "gauge", []string{"topic"}, "Partitions of the topic."}
 	famStart           = partitionFamily("start_offset", "Oldest offset of the partition that can still be read.")
-	famEnd             = partitionFamily("end_offset", "High water mark: the offset that the next record readable by a consumer will have.")
+	famEnd             = partitionFamily("end_offset", "High water mark: the offset after the last record that all in-sync replicas have. Records of open transactions lie below it.")
 	famLeader          = partitionFamily("leader", "Id of the broker that leads the partition. Absent without a live leader.")
 	famLeaderEpoch     = partitionFamily("leader_epoch", "Epoch of the partition's leader; it grows with each election.")
 	famPreferred       = partitionFamily("leader_is_preferred", "1 if the leader is the first of the partition's replicas, 0 if not. Absent without a live leader.")
