@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -20,38 +21,59 @@ func (unanswered) Error() string   { return "not answered before the record's de
 func (unanswered) Timeout() bool   { return true }
 func (unanswered) Temporary() bool { return true }
 
-// sendTo sends to a broker on schedule until ctx ends.
-func (p *Probe) sendTo(ctx context.Context, broker int32) {
-	l := p.linkTo(ctx, broker)
-	defer l.close()
-	_, _ = l.get(time.Now()) // connecting is no part of the first record's latency; whether it worked shows with that
-	leftOut := func(n int) { p.meas.skipped(broker, n) }
-	paced(ctx, p.phase(), p.conf.Interval, p.conf.Deadline, func(due time.Time) { p.send(l, broker, due) }, leftOut)
+// sender sends to one broker.
+type sender struct {
+	broker int32
+	link   *link
+	open   atomic.Int64 // requests without an answer
+}
+
+// sendTo sends to a broker on schedule until wanted ends. A broker that has left owes answers still: whether they come or time out is waited
+// for, as long as life lasts.
+func (p *Probe) sendTo(life, wanted context.Context, broker int32) {
+	s := &sender{broker: broker, link: p.linkTo(life, broker)}
+	defer s.link.close()
+	_, _ = s.link.get(time.Now()) // connecting is no part of the first record's latency; whether it worked shows with that
+	paced(wanted, p.phase(), p.conf.Interval, p.conf.Deadline, func(due time.Time) { p.send(s, due) }, func(n int) { p.meas.skipped(broker, n) })
+	tick := time.NewTicker(p.conf.Interval)
+	defer tick.Stop()
+	for s.open.Load() > 0 {
+		select {
+		case <-life.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // phase is a time within the next interval, so that brokers and probes do not all get their records at once.
 func (p *Probe) phase() time.Time { return time.Now().Add(rand.N(p.conf.Interval)) }
 
 // send puts one record on its way, if the broker leads a partition for it.
-func (p *Probe) send(l *link, broker int32, due time.Time) {
-	partition, ok := p.now().target(broker)
+func (p *Probe) send(s *sender, due time.Time) {
+	partition, ok := p.now().target(s.broker)
 	if !ok {
 		return // shown as not covered
 	}
-	number := p.sent.begin(broker, partition, due)
-	p.meas.sent(broker)
-	b, err := l.get(due)
+	number := p.sent.begin(s.broker, partition, due)
+	p.meas.sent(s.broker)
+	b, err := s.link.get(due)
 	if err == nil {
+		s.open.Add(1)
 		err = b.AsyncProduce(p.request(partition, number), func(answer *sarama.ProduceResponse, err error) {
-			p.answered(number, broker, partition, answer, err)
+			p.answered(number, s.broker, partition, answer, err)
 			if err != nil {
-				l.drop(b)
+				s.link.drop(b)
 			}
+			s.open.Add(-1)
 		})
+		if err != nil {
+			s.open.Add(-1) // sarama does not call back then
+		}
 	}
 	if err != nil {
-		p.refused(number, broker, err)
-		l.drop(b)
+		p.refused(number, s.broker, err)
+		s.link.drop(b)
 	}
 }
 
@@ -88,7 +110,10 @@ func (p *Probe) answered(number uint64, broker, partition int32, answer *sarama.
 
 // refused ends a record that the broker does not have, as far as is known.
 func (p *Probe) refused(number uint64, broker int32, err error) {
-	if p.sent.fail(number) && !p.ending() {
+	if p.ending() {
+		return // it stays in flight: we cut it off ourselves
+	}
+	if p.sent.fail(number) {
 		p.meas.failed(broker, apiProduce, err)
 	}
 	p.doubt(err)

@@ -114,7 +114,7 @@ func (p *Probe) startSender(broker int32) {
 		return
 	}
 	ctx, stop := context.WithCancel(p.life)
-	if !p.start(func(context.Context) { p.sendTo(ctx, broker) }) {
+	if !p.start(func(life context.Context) { p.sendTo(life, ctx, broker) }) {
 		stop()
 		return
 	}
