@@ -134,7 +134,7 @@ func (o *options) flags(app *cli.App) {
 // serve answers for metrics while work runs, and to the end of it.
 func serve(ctx context.Context, listen string, log *slog.Logger, ready func() error, registry *prometheus.Registry, work func(context.Context) error) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), versioncollector.NewCollector("loadgen"))
-	server, err := web.New(web.Config{Name: "loadgen", Listen: listen, Registry: registry, Logger: log, Ready: ready})
+	server, err := web.New(web.Config{Name: "loadgen", Listen: []string{listen}, Registry: registry, Logger: log, Ready: ready})
 	if err != nil {
 		return err
 	}

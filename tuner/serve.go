@@ -115,7 +115,7 @@ func (p *parts) listen(s settings) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("tuner"), status.NewCollector(p.board))
-	p.server, err = web.New(web.Config{Name: "tuner", Listen: s.listen, Registry: registry, Logger: p.log, Routes: p.page.Routes()})
+	p.server, err = web.New(web.Config{Name: "tuner", Listen: []string{s.listen}, Registry: registry, Logger: p.log, Routes: p.page.Routes()})
 	return err
 }
 

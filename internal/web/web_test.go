@@ -18,7 +18,7 @@ import (
 // serve runs a server until the test ends and gives its address and a way to end it and hear how.
 func serve(t *testing.T, c web.Config) (addr string, stop func() error) {
 	t.Helper()
-	c.Name, c.Listen, c.Registry = "prog", "127.0.0.1:0", prometheus.NewRegistry()
+	c.Name, c.Listen, c.Registry = "prog", []string{"127.0.0.1:0"}, prometheus.NewRegistry()
 	s, err := web.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestABusyAddressIsAnErrorThatNamesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	_, err = web.New(web.Config{Name: "prog", Registry: prometheus.NewRegistry(), Listen: l.Addr().String()})
+	_, err = web.New(web.Config{Name: "prog", Registry: prometheus.NewRegistry(), Listen: []string{l.Addr().String()}})
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("got %v", err)
 	}
