@@ -187,6 +187,13 @@ func (e *Exporter) Ready() error {
 	return errors.New("the cluster has not been reached yet")
 }
 
+// Down tells whether the last collection did not reach the cluster.
+func (e *Exporter) Down() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.report.ended && !e.report.up
+}
+
 // Refresh returns when there is a snapshot younger than the minimal interval, when the collection for it has failed, or when ctx ends.
 // Whoever asks while a collection is under way waits for that one; it has the deadline of the first who asked.
 func (e *Exporter) Refresh(ctx context.Context) {

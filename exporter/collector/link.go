@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
 )
 
 // clientName is what the brokers' connection metrics show as the client's software.
@@ -131,8 +133,7 @@ func (l *link) levels() []feature {
 }
 
 func (l *link) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: l.conf.Net.DialTimeout, KeepAlive: l.conf.Net.KeepAlive}
-	conn, err := d.DialContext(ctx, network, addr)
+	conn, err := kafka.Dial(ctx, l.conf, network, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,11 +30,12 @@ type Client struct {
 func (c Client) Validate() error {
 	var errs []error
 	if len(c.Brokers) == 0 {
-		errs = append(errs, errors.New("brokers: at least one host:port is needed (got none)"))
+		errs = append(errs, errors.New("brokers: must be at least one host:port (got none)"))
 	}
-	for _, b := range c.Brokers {
-		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			errs = append(errs, fmt.Errorf("brokers: want host:port (got %q)", b))
+	for i, b := range c.Brokers {
+		host, port, err := net.SplitHostPort(b)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || host == "" || strings.Contains(host, "/") || bad != nil || n == 0 {
+			errs = append(errs, fmt.Errorf("brokers[%d]: must be host:port, the port within 1..65535 (got %q)", i, b))
 		}
 	}
 	return errors.Join(append(errs, c.Security.Validate())...)

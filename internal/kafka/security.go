@@ -38,6 +38,12 @@ type SASL struct {
 	PasswordEnv  string `yaml:"password_env"`  // name of an environment variable, instead of a file
 }
 
+// Files are the settings that name a file, to be taken from another folder.
+func (t *TLS) Files() []*string { return []*string{&t.CAFile, &t.CertFile, &t.KeyFile} }
+
+// Files are the settings that name a file, to be taken from another folder.
+func (a *SASL) Files() []*string { return []*string{&a.PasswordFile} }
+
 var mechanisms = [...]string{plain, scramSHA256, scramSHA512}
 
 // Validate reports every problem as `field: problem (got value)`. It opens no file: Client.Config does.
@@ -65,8 +71,8 @@ func (s Security) Validate() error {
 	if t.KeyFile != "" && t.CertFile == "" {
 		bad("tls.cert_file", "must be set with tls.key_file", "")
 	}
-	if t.InsecureSkipVerify && t.CAFile != "" {
-		bad("tls.ca_file", "has no effect with tls.insecure_skip_verify: leave one of them out", t.CAFile)
+	if t.Enabled && t.InsecureSkipVerify && t.CAFile != "" {
+		bad("tls.ca_file", "must be left out with tls.insecure_skip_verify, which looks at no certificate", t.CAFile)
 	}
 	if a.Mechanism == "" {
 		for _, f := range []struct{ field, got string }{
@@ -93,7 +99,7 @@ func (s Security) Validate() error {
 	return errors.Join(errs...)
 }
 
-// config reads what the files hold now. A client's certificate is read again for each connection, so that a renewed one is taken up.
+// config reads what the files hold now. It is called for each connection, so that renewed certificates are taken up.
 func (t TLS) config() (*tls.Config, error) {
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -113,20 +119,14 @@ func (t TLS) config() (*tls.Config, error) {
 		}
 	}
 	if t.CertFile != "" {
-		if _, err := t.certificate(nil); err != nil {
-			errs = append(errs, err)
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tls.cert_file and tls.key_file: %w", err))
 		}
-		c.GetClientCertificate = t.certificate
+		// Not Certificates: of those Go shows none when the broker names other authorities, and the broker's complaint is then a riddle.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	return c, errors.Join(errs...)
-}
-
-func (t TLS) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("tls.cert_file and tls.key_file: %w", err)
-	}
-	return &pair, nil
 }
 
 // password is read for each connection, so that a rotated one is taken up.
@@ -154,12 +154,12 @@ func (s Security) apply(c *sarama.Config) error {
 	d := dialer{conf: c, plain: s.SASL.Mechanism == plain}
 	var errs []error
 	if s.TLS.Enabled {
-		var err error
-		d.tls, err = s.TLS.config()
+		_, err := s.TLS.config() // a file that is not there is better found now than by the first connection
 		errs = append(errs, err)
+		d.tls = s.TLS.config
 	}
 	if s.SASL.Mechanism != "" {
-		_, err := s.SASL.password() // a file that is not there is better found now than by the first connection
+		_, err := s.SASL.password() // likewise
 		errs = append(errs, err)
 		s.SASL.apply(c)
 	}

@@ -31,7 +31,7 @@ func TestSecurityNamesEveryProblem(t *testing.T) {
 		"no verification without TLS":            {tls{InsecureSkipVerify: true}, sasl{}, []string{"tls.insecure_skip_verify: needs tls.enabled (got true)"}},
 		"a certificate without its key":          {tls{Enabled: true, CertFile: "c"}, sasl{}, []string{"tls.key_file: must be set with tls.cert_file"}},
 		"a key without its certificate":          {tls{Enabled: true, KeyFile: "k"}, sasl{}, []string{"tls.cert_file: must be set with tls.key_file"}},
-		"an authority that nobody asks":          {tls{Enabled: true, CAFile: "ca", InsecureSkipVerify: true}, sasl{}, []string{"tls.ca_file: has no effect"}},
+		"an authority that nobody asks":          {tls{Enabled: true, CAFile: "ca", InsecureSkipVerify: true}, sasl{}, []string{"tls.ca_file: must be left out with tls.insecure_skip_verify"}},
 		"a user without a mechanism":             {tls{}, sasl{Username: "u"}, []string{`sasl.username: needs sasl.mechanism (got "u")`}},
 		"a password's file without a mechanism":  {tls{}, sasl{PasswordFile: "f"}, []string{"sasl.password_file: needs"}},
 		"a password's name without a mechanism":  {tls{}, sasl{PasswordEnv: "E"}, []string{"sasl.password_env: needs"}},
@@ -39,7 +39,7 @@ func TestSecurityNamesEveryProblem(t *testing.T) {
 		"a mechanism without anything":           {tls{}, sasl{Mechanism: "PLAIN"}, []string{"sasl.username: must be set", "sasl.password_file: must be set, or sasl.password_env"}},
 		"a password in two places":               {tls{}, sasl{Mechanism: "PLAIN", Username: "u", PasswordFile: "f", PasswordEnv: "E"}, []string{"sasl.password_env: must not be set with sasl.password_file"}},
 		"problems of both, all of them at once":  {tls{CAFile: "ca"}, sasl{Mechanism: "x", PasswordEnv: "E"}, []string{"tls.ca_file", "sasl.mechanism", "sasl.username"}},
-		"and with the brokers, through a client": {tls{KeyFile: "k"}, sasl{}, []string{"brokers: at least one", "tls.key_file"}},
+		"and with the brokers, through a client": {tls{KeyFile: "k"}, sasl{}, []string{"brokers: must be at least one", "tls.key_file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := kafka.Client{Security: kafka.Security{TLS: c.tls, SASL: c.sasl}}.Validate()
