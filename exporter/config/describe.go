@@ -1,0 +1,80 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// String says what the exporter would do about the cluster, in a few lines for people.
+func (c Cluster) String() string {
+	var b strings.Builder
+	label := "no label kafka_cluster"
+	if c.Name != "" {
+		label = fmt.Sprintf("label kafka_cluster=%q", c.Name)
+	}
+	fmt.Fprintf(&b, "cluster %s: %s\n", cmp.Or(c.Name, "without a name"), label)
+	line := func(what, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-11s%s\n", what, fmt.Sprintf(format, args...))
+	}
+	line("connects", "to %s, by %s, as %s", strings.Join(c.Kafka.Brokers, ", "), c.transport(), c.identity())
+	line("topics", "%s; configs %s", chosen(c.Topic.Filter, c.Topic.Exclude), cmp.Or(strings.Join(c.Topic.Config, ", "), "none"))
+	line("groups", "%s", chosen(c.Group.Filter, c.Group.Exclude))
+	often := "at every scrape"
+	if c.Collect.MinInterval > 0 {
+		often = "when scraped, every " + short(c.Collect.MinInterval) + " at most"
+	}
+	line("is read", "%s, within %s or the scrape's own timeout; topic configs and log directories every %s",
+		often, short(c.Collect.Timeout), short(c.Collect.SlowInterval))
+	line("when down", "the last reading is shown for %s", short(c.Collect.MaxAge))
+	return b.String()
+}
+
+func (c Cluster) transport() string {
+	switch t := c.TLS; {
+	case !t.Enabled:
+		return "plaintext"
+	case t.InsecureSkipVerify:
+		return "TLS without looking at certificates"
+	default:
+		return "TLS trusting " + cmp.Or(t.CAFile, "the system's authorities")
+	}
+}
+
+func (c Cluster) identity() string {
+	who := "nobody in particular"
+	if c.TLS.CertFile != "" {
+		who = "the owner of " + c.TLS.CertFile
+	}
+	switch s := c.SASL; {
+	case s.PasswordFile != "":
+		who = fmt.Sprintf("%s by %s with the password in %s", s.Username, s.Mechanism, s.PasswordFile)
+	case s.PasswordEnv != "":
+		who = fmt.Sprintf("%s by %s with the password in the variable %s", s.Username, s.Mechanism, s.PasswordEnv)
+	}
+	return who
+}
+
+func chosen(filter, exclude string) string {
+	text := "all"
+	if filter != ".*" && filter != "" {
+		text = "those that match " + filter
+	}
+	if exclude != "" {
+		text += " but " + exclude
+	}
+	return text
+}
+
+// short is a duration without the units that are zero: 1m, not 1m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
