@@ -94,7 +94,7 @@ func assemble(all []config.Cluster, registry prometheus.Registerer, log *slog.Lo
 		log, registry := log, registry
 		if c.Name != "" {
 			log = log.With("cluster", c.Name)
-			registry = prometheus.WrapRegistererWith(prometheus.Labels{"kafka_cluster": c.Name}, registry)
+			registry = prometheus.WrapRegistererWith(prometheus.Labels{clusters.Label: c.Name}, registry)
 		}
 		settings, err := c.Collector(log)
 		if err != nil {

@@ -10,16 +10,23 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/kafkalab/kafkalab/exporter/exposition"
 )
 
 // Exporter reads one cluster.
 type Exporter interface {
 	// Refresh returns when there is a fresh reading or the attempt has failed, or when ctx ends; in that case the attempt goes on.
 	Refresh(ctx context.Context)
+	// Show adds the last reading to a page.
+	Show(page *exposition.Page)
+	// Shows lists the families that Show has samples of.
+	Shows() []exposition.Family
 	// Ready is nil once the cluster has been reached.
 	Ready() error
 	// Down tells whether the last attempt did not reach the cluster.
@@ -28,7 +35,10 @@ type Exporter interface {
 	Run(ctx context.Context) error
 }
 
-// Member is a cluster with its name.
+// Label is the one that tells the clusters apart.
+const Label = "kafka_cluster"
+
+// Member is a cluster with its name. The only one need not have a name, and its metrics then have no label for it.
 type Member struct {
 	Name     string
 	Exporter Exporter
@@ -37,6 +47,8 @@ type Member struct {
 // Clusters are all clusters of one process.
 type Clusters struct {
 	members []Member
+	named   bool
+	pages   *exposition.Pages
 	timeout time.Duration
 }
 
@@ -48,7 +60,30 @@ func New(timeout time.Duration, members ...Member) (*Clusters, error) {
 	if len(members) == 0 || timeout <= 0 {
 		return nil, fmt.Errorf("clusters: at least one and a positive timeout are required (got %d and %s)", len(members), timeout)
 	}
-	return &Clusters{members: members, timeout: timeout}, nil
+	c := &Clusters{members: members, named: members[0].Name != "" || len(members) > 1, timeout: timeout}
+	var families []exposition.Family
+	seen := map[string]exposition.Family{}
+	for _, m := range members {
+		for _, f := range m.Exporter.Shows() {
+			before, known := seen[f.Name]
+			if known && !slices.Equal(before.Labels, f.Labels) {
+				return nil, fmt.Errorf("clusters: %s: must have the same labels for each (got %q and %q)", f.Name, before.Labels, f.Labels)
+			}
+			if !known {
+				families = append(families, f)
+			}
+			seen[f.Name] = f
+		}
+	}
+	var shared []string
+	if c.named {
+		shared = []string{Label}
+	}
+	var err error
+	if c.pages, err = exposition.NewPages(families, shared...); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // Run is the life of all. It ends when ctx does, or with the first error.
@@ -76,17 +111,27 @@ func (c *Clusters) Ready() error {
 	return errors.Join(problems...)
 }
 
-// Scrape refreshes all clusters before next shows them.
+// Scrape answers with a fresh reading of all clusters, followed by what next answers, which is the handler of a registry.
 func (c *Clusters) Scrape(next http.Handler) http.Handler {
+	show := c.pages.Before(next, c.show)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.Refresh(r)
-		next.ServeHTTP(w, r)
+		c.refresh(r)
+		show.ServeHTTP(w, r)
 	})
 }
 
-// Refresh returns when a scrape can be answered, within what it allows: every cluster that was up has a fresh reading or has failed. Those
+func (c *Clusters) show(page *exposition.Page) {
+	for _, m := range c.members {
+		if c.named {
+			page.Share(m.Name)
+		}
+		m.Exporter.Show(page)
+	}
+}
+
+// refresh returns when a scrape can be answered, within what it allows: every cluster that was up has a fresh reading or has failed. Those
 // that were down are waited for as long as that takes, or for the grace. If none was up nobody is held up by waiting for all.
-func (c *Clusters) Refresh(scrape *http.Request) {
+func (c *Clusters) refresh(scrape *http.Request) {
 	ctx, cancel := context.WithTimeout(scrape.Context(), scrapeTime(scrape.Header.Get(timeoutHeader), c.timeout))
 	defer cancel()
 	enough, cancel := context.WithCancel(ctx)

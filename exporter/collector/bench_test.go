@@ -11,6 +11,8 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/kafkalab/kafkalab/exporter/clusters"
 )
 
 // synthetic is a snapshot of topics × partitions and of as many groups that have each committed as many partitions.
@@ -67,7 +69,11 @@ func BenchmarkScrape(b *testing.B) {
 	e := showing(b, synthetic(500, 20))
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(e)
-	h := e.Scrape(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	shown, err := clusters.New(time.Minute, clusters.Member{Exporter: e})
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := shown.Scrape(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	for _, format := range []string{"text", "openmetrics", "protobuf"} {
 		for _, encoding := range []string{"identity", "gzip"} {
 			b.Run(format+"/"+encoding, func(b *testing.B) {

@@ -2,6 +2,7 @@ package collector_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -237,9 +238,10 @@ func MustFilter(t *testing.T, include, exclude string) collector.Filter {
 // exporter under test: it always collects when asked, and its end is awaited by the test's cleanup.
 type exporter struct {
 	*collector.Exporter
-	t    testing.TB
-	reg  *prometheus.Registry
-	stop func()
+	t       testing.TB
+	reg     *prometheus.Registry
+	timeout time.Duration
+	stop    func()
 }
 
 func newExporter(t testing.TB, brokers []string, change func(*collector.Config)) *exporter {
@@ -262,7 +264,7 @@ func newExporter(t testing.TB, brokers []string, change func(*collector.Config))
 	reg.MustRegister(e)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	x := &exporter{Exporter: e, t: t, reg: reg}
+	x := &exporter{Exporter: e, t: t, reg: reg, timeout: cmp.Or(conf.Timeout, 10*time.Second)}
 	x.stop = func() {
 		cancel()
 		select {

@@ -19,8 +19,6 @@ import (
 
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/kafkalab/kafkalab/exporter/exposition"
 )
 
 // Config says what to read, and how often at most. Kafka and Brokers are required.
@@ -54,7 +52,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Exporter collects when asked and remembers the last snapshot, which Scrape shows. As a prometheus.Collector it shows its requests to Kafka.
+// Exporter collects when asked and remembers the last snapshot, which Show shows. As a prometheus.Collector it shows its requests to Kafka.
 type Exporter struct {
 	conf  Config
 	log   *slog.Logger
@@ -62,7 +60,6 @@ type Exporter struct {
 	pool  *pool
 	kept  *kept // of the collection under way
 	names namings
-	pages *exposition.Pages
 
 	hidden     map[string]bool // families that the settings leave out
 	expendable []string        // families in the order in which they are dropped
@@ -133,9 +130,6 @@ func New(c Config) (*Exporter, error) {
 	}
 	e.report.lastSuccess = map[string]time.Time{}
 	e.life, e.end = context.WithCancel(context.Background())
-	if e.pages, err = exposition.NewPages(e.Shows()); err != nil {
-		return nil, err
-	}
 	return e, nil
 }
 

@@ -29,7 +29,7 @@ func serve(t *testing.T, e *exporter) func(accept string) (contentType, body str
 	t.Helper()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(e)
-	s, err := web.New(web.Config{Name: "exporter", Listen: "127.0.0.1:0", Registry: reg, Metrics: e.Scrape})
+	s, err := web.New(web.Config{Name: "exporter", Listen: []string{"127.0.0.1:0"}, Registry: reg, Metrics: e.handler})
 	if err != nil {
 		t.Fatal(err)
 	}

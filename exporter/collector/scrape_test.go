@@ -19,8 +19,19 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/kafkalab/kafkalab/exporter/clusters"
 	"github.com/kafkalab/kafkalab/exporter/collector"
 )
+
+// handler answers scrapes as the program does.
+func (e *exporter) handler(next http.Handler) http.Handler {
+	e.t.Helper()
+	shown, err := clusters.New(e.timeout, clusters.Member{Exporter: e})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return shown.Scrape(next)
+}
 
 // scrape asks as Prometheus does and returns the answer and how long it took.
 func (e *exporter) scrape(timeout string) (samples, time.Duration) {
@@ -31,7 +42,7 @@ func (e *exporter) scrape(timeout string) (samples, time.Duration) {
 	}
 	w := httptest.NewRecorder()
 	began := time.Now()
-	e.Scrape(promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})).ServeHTTP(w, r)
+	e.handler(promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})).ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
 		e.t.Errorf("want status 200, got %d: %s", w.Code, w.Body)
 	}
