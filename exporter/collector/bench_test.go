@@ -69,11 +69,7 @@ func BenchmarkScrape(b *testing.B) {
 	e := showing(b, synthetic(500, 20))
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(e)
-	shown, err := clusters.New(time.Minute, clusters.Member{Exporter: e})
-	if err != nil {
-		b.Fatal(err)
-	}
-	h := shown.Scrape(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	h := scrapeOf(b, e, reg)
 	for _, format := range []string{"text", "openmetrics", "protobuf"} {
 		for _, encoding := range []string{"identity", "gzip"} {
 			b.Run(format+"/"+encoding, func(b *testing.B) {
@@ -104,3 +100,13 @@ func (c *counting) Header() http.Header                     { return c.header }
 func (c *counting) WriteHeader(int)                         {}
 func (c *counting) Write(p []byte) (int, error)             { c.bytes += len(p); return len(p), nil }
 func (c *counting) WriteString(s string) (n int, err error) { c.bytes += len(s); return len(s), nil }
+
+// scrapeOf answers scrapes of one exporter as the program does.
+func scrapeOf(t testing.TB, e *Exporter, reg *prometheus.Registry) http.Handler {
+	t.Helper()
+	shown, err := clusters.New(time.Minute, clusters.Member{Exporter: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shown.Scrape(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+}

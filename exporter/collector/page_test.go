@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -62,7 +61,7 @@ func TestNoNameAndNoDuplicateBreaksAScrape(t *testing.T) {
 	e := showing(t, snap)
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(e)
-	h := e.Scrape(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+	h := scrapeOf(t, e, reg)
 	for _, accept := range accepts {
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 		r.Header.Set("Accept", accept)

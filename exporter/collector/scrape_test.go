@@ -211,7 +211,7 @@ func TestTheRequestsToKafkaAreTimedInNativeHistograms(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept", string(expfmt.FmtProtoDelim))
 	w := httptest.NewRecorder()
-	e.Scrape(promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})).ServeHTTP(w, r)
+	e.handler(promhttp.HandlerFor(e.reg, promhttp.HandlerOpts{})).ServeHTTP(w, r)
 	read := expfmt.NewDecoder(w.Body, expfmt.FmtProtoDelim)
 	found := map[string]*dto.MetricFamily{}
 	for {
