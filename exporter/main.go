@@ -20,6 +20,7 @@ import (
 	"github.com/kafkalab/kafkalab/exporter/clusters"
 	"github.com/kafkalab/kafkalab/exporter/collector"
 	"github.com/kafkalab/kafkalab/exporter/config"
+	"github.com/kafkalab/kafkalab/exporter/probe"
 	"github.com/kafkalab/kafkalab/internal/cli"
 	"github.com/kafkalab/kafkalab/internal/web"
 )
@@ -72,7 +73,7 @@ func check(all []config.Cluster, webFile string, stdout, stderr io.Writer) int {
 	if err := toolkit.Validate(webFile); err != nil {
 		problems = append(problems, fmt.Errorf("--web.config.file: %s: %w", webFile, err))
 	}
-	if _, err := assemble(all, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
+	if _, _, err := assemble(all, prometheus.NewRegistry(), slog.New(slog.DiscardHandler)); err != nil {
 		problems = append(problems, err)
 	}
 	if len(problems) > 0 {
@@ -85,9 +86,10 @@ func check(all []config.Cluster, webFile string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// assemble makes the exporter of each cluster and registers its metrics.
-func assemble(all []config.Cluster, registry prometheus.Registerer, log *slog.Logger) (*clusters.Clusters, error) {
+// assemble makes the exporter of each cluster, and the probe of those that want one, and registers their metrics.
+func assemble(all []config.Cluster, registry prometheus.Registerer, log *slog.Logger) (*clusters.Clusters, []*probe.Probe, error) {
 	var members []clusters.Member
+	var probes []*probe.Probe
 	var problems []error
 	var timeout time.Duration
 	for _, c := range all {
@@ -110,12 +112,33 @@ func assemble(all []config.Cluster, registry prometheus.Registerer, log *slog.Lo
 			continue
 		}
 		members = append(members, clusters.Member{Name: c.Name, Exporter: exporter})
+		if c.Probe.Enabled {
+			p, err := newProbe(c, registry, log)
+			if err != nil {
+				problems = append(problems, inCluster(c, err))
+				continue
+			}
+			probes = append(probes, p)
+		}
 		timeout = max(timeout, c.Collect.Timeout)
 	}
 	if len(problems) > 0 {
-		return nil, errors.Join(problems...)
+		return nil, nil, errors.Join(problems...)
 	}
-	return clusters.New(timeout, members...)
+	shown, err := clusters.New(timeout, members...)
+	return shown, probes, err
+}
+
+func newProbe(c config.Cluster, registry prometheus.Registerer, log *slog.Logger) (*probe.Probe, error) {
+	settings, err := c.Prober(log)
+	if err != nil {
+		return nil, err
+	}
+	p, err := probe.New(settings)
+	if err != nil {
+		return nil, err
+	}
+	return p, registry.Register(p)
 }
 
 func inCluster(c config.Cluster, err error) error {
@@ -127,7 +150,7 @@ func inCluster(c config.Cluster, err error) error {
 
 func serve(ctx context.Context, all []config.Cluster, listen *toolkit.FlagConfig, log *slog.Logger) error {
 	registry := prometheus.NewRegistry()
-	shown, err := assemble(all, registry, log)
+	shown, probes, err := assemble(all, registry, log)
 	if err != nil {
 		return err
 	}
@@ -151,5 +174,8 @@ func serve(ctx context.Context, all []config.Cluster, listen *toolkit.FlagConfig
 		return server.Serve(ctx)
 	})
 	group.Go(func() error { return shown.Run(collecting) })
+	for _, p := range probes {
+		group.Go(func() error { return p.Run(ctx) }) // it fails in metrics and log only
+	}
 	return group.Wait()
 }

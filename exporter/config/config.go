@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/kafkalab/kafkalab/exporter/collector"
+	"github.com/kafkalab/kafkalab/exporter/probe"
 	"github.com/kafkalab/kafkalab/internal/kafka"
 	"github.com/kafkalab/kafkalab/internal/strict"
 )
@@ -37,6 +38,7 @@ type Cluster struct {
 	Group   Group      `yaml:"group"`
 	Lag     Lag        `yaml:"lag"`
 	Collect Collect    `yaml:"collect"`
+	Probe   Probe      `yaml:"probe"`
 	Compat  []string   `yaml:"compat"` // whose names the metrics have
 }
 
@@ -72,6 +74,15 @@ type Collect struct {
 	MaxAge       time.Duration `yaml:"max_age"`
 }
 
+// Probe is whether and how records are sent, to measure what clients wait for.
+type Probe struct {
+	Enabled  bool          `yaml:"enabled"`
+	Topic    string        `yaml:"topic"`
+	Interval time.Duration `yaml:"interval"`
+	Deadline time.Duration `yaml:"deadline"`
+	Manage   bool          `yaml:"manage"` // the topic may be made and changed
+}
+
 // SetDefaults fills in what need not be said.
 func (c *Cluster) SetDefaults() {
 	*c = Cluster{
@@ -80,6 +91,7 @@ func (c *Cluster) SetDefaults() {
 		Group:   Group{Filter: ".*"},
 		Lag:     Lag{Questions: 500},
 		Collect: Collect{Timeout: 10 * time.Second, MinInterval: time.Second, SlowInterval: time.Minute, MaxAge: time.Minute},
+		Probe:   Probe{Topic: probe.DefaultTopic, Interval: probe.DefaultInterval, Deadline: probe.DefaultDeadline},
 		Compat:  []string{string(collector.Native)},
 	}
 }
@@ -182,6 +194,7 @@ func (c Cluster) Validate() error {
 		p = append(p, fmt.Errorf("collect.min_interval: must be at most collect.max_age, %s (got %s)", t.MaxAge, t.MinInterval))
 	}
 	p.lasting("collect.slow_interval", t.SlowInterval, time.Second, day)
+	p = append(p, c.badProbe()...)
 	p.need(len(c.Compat) > 0, "compat", "must be at least one of native, kafka_exporter, kminion", "")
 	for i, name := range c.Compat {
 		p.need(slices.Contains(collector.Namings(), collector.Naming(name)), fmt.Sprintf("compat[%d]", i), "must be native, kafka_exporter or kminion", name)

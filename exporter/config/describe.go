@@ -27,8 +27,21 @@ func (c Cluster) String() string {
 	}
 	line("is read", "%s, within %s or the scrape's own timeout; topic configs and log directories every %s",
 		often, short(c.Collect.Timeout), short(c.Collect.SlowInterval))
+	line("is probed", "%s", c.Probe)
 	line("when down", "the last reading is shown for %s", short(c.Collect.MaxAge))
 	return b.String()
+}
+
+// String says what the probe does.
+func (p Probe) String() string {
+	if !p.Enabled {
+		return "no"
+	}
+	changes := "which is left as it is"
+	if p.Manage {
+		changes = "which it may make and change"
+	}
+	return fmt.Sprintf("by a record to each broker every %s on topic %s, %s; what is not read within %s is lost", short(p.Interval), p.Topic, changes, short(p.Deadline))
 }
 
 func (c Cluster) transport() string {

@@ -58,6 +58,7 @@ func NewFlags(app *kingpin.Application) *Flags {
 		d.Collect.SlowInterval.String()).DurationVar(&c.Collect.SlowInterval)
 	flag("collect.max-age", "How long the last reading is shown while the cluster cannot be reached.",
 		d.Collect.MaxAge.String()).DurationVar(&c.Collect.MaxAge)
+	f.probe(flag)
 	flag("compat", "Whose names the metrics have: native, kafka_exporter, kminion; repeat the flag or separate by commas. COMPAT.md says what they show.",
 		d.Compat...).StringsVar(&c.Compat)
 	return f
@@ -76,6 +77,15 @@ func (f *Flags) security(flag func(name, help string, defaults ...string) *kingp
 	flag("sasl.username", "Name to log in with.").StringVar(&s.Username)
 	flag("sasl.password-file", "File that holds the password. It is read again for each connection.").StringVar(&s.PasswordFile)
 	flag("sasl.password-env", "Name of the environment variable that holds the password, instead of a file.").StringVar(&s.PasswordEnv)
+}
+
+func (f *Flags) probe(flag func(name, help string, defaults ...string) *kingpin.FlagClause) {
+	d, p := Default().Probe, &f.cluster.Probe
+	flag("probe.enabled", "Send records by every broker and read them back, to measure what clients wait for. PROBE.md says what that needs.").BoolVar(&p.Enabled)
+	flag("probe.topic", "Topic for the probe's records; groups for its commits have this name with -0, -1 and so on added.", d.Topic).StringVar(&p.Topic)
+	flag("probe.interval", "Time between two records to a broker.", d.Interval.String()).DurationVar(&p.Interval)
+	flag("probe.deadline", "A record that has not been read back so long after it was due is lost.", d.Deadline.String()).DurationVar(&p.Deadline)
+	flag("probe.manage", "Let the probe make its topic and change it until each broker leads a partition.").BoolVar(&p.Manage)
 }
 
 // Clusters are those of the file, or else the one of the flags.

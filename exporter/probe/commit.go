@@ -38,7 +38,7 @@ type lookup struct {
 // candidates is how many names are tried: with ten for each broker one that hashes to each is as good as certain.
 func candidates(brokers int) int { return 10*brokers + 10 }
 
-func (p *Probe) groupName(i int) string { return fmt.Sprintf("%s-%d", p.conf.Group, i) }
+func (p *Probe) groupName(i int) string { return fmt.Sprintf("%s-%d", p.conf.Topic, i) }
 
 // coordinated are the brokers that coordinate a group in use.
 func (p *Probe) coordinated() map[int32]bool {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
 )
 
 // pause is how long after an attempt to connect failed there is no other: a broker that is away is not besieged.
@@ -18,6 +20,7 @@ const pause = time.Second
 //
 // sarama knows no context. So the link dials by itself, and closes the socket when its life ends: whoever waits for an answer has it then.
 type link struct {
+	life    context.Context
 	conf    *sarama.Config
 	address func() string // asked for each connection: a broker may come back elsewhere
 
@@ -34,7 +37,7 @@ type link struct {
 }
 
 func newLink(ctx context.Context, conf *sarama.Config, address func() string) *link {
-	l := &link{conf: conf, address: address}
+	l := &link{life: ctx, conf: conf, address: address}
 	l.stop = context.AfterFunc(ctx, l.end)
 	return l
 }
@@ -101,7 +104,7 @@ func (l *link) open() (*sarama.Broker, error) {
 }
 
 func (l *link) dial(network, addr string) (net.Conn, error) {
-	conn, err := l.connect(network, addr)
+	conn, err := kafka.Dial(l.life, l.conf, network, addr) // as the settings have it: by TLS, for one
 	if err != nil {
 		return nil, err
 	}
@@ -113,15 +116,6 @@ func (l *link) dial(network, addr string) (net.Conn, error) {
 		_ = conn.Close()
 	}
 	return conn, nil
-}
-
-// connect goes the way that the settings have: by TLS, for one.
-func (l *link) connect(network, addr string) (net.Conn, error) {
-	if l.conf.Net.Proxy.Enable {
-		return l.conf.Net.Proxy.Dialer.Dial(network, addr)
-	}
-	d := net.Dialer{Timeout: l.conf.Net.DialTimeout, KeepAlive: l.conf.Net.KeepAlive, LocalAddr: l.conf.Net.LocalAddr}
-	return d.Dial(network, addr)
 }
 
 // drop gives up a connection that broke. It may be called by what a connection's own goroutine calls, which must not wait for its end.

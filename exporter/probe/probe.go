@@ -27,11 +27,9 @@ type Config struct {
 	Kafka   *sarama.Config // as kafka.Client makes it; not changed, not kept by reference
 	Brokers []string       // host:port, to find the cluster with
 
-	Topic string // default kafkalab-probe; a broker is covered if it leads a partition of it
-	Group string // the groups are named after it, with -0, -1 and so on added; default: the topic's name
-
-	Interval time.Duration // between two records to a broker; default 200 ms
-	Deadline time.Duration // a record not read back so long after it was due is lost; default 10 s, more than Kafka's timeout, at most 1 min
+	Topic    string        // a broker is covered if it leads a partition of it; the groups have its name with -0, -1 and so on added
+	Interval time.Duration // between two records to a broker
+	Deadline time.Duration // a record not read back so long after it was due is lost; more than Kafka's timeout
 
 	// Manage lets the probe make the topic, add partitions to it, move them and elect leaders, until each broker leads one.
 	Manage bool
@@ -39,49 +37,32 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// What a topic, an interval and a deadline are unless somebody says otherwise. A stall that is longer than the interval is always seen.
 const (
-	defaultTopic    = "kafkalab-probe"
-	defaultInterval = 200 * time.Millisecond
-	defaultDeadline = 10 * time.Second
-
-	minInterval = 10 * time.Millisecond
-	maxDeadline = time.Minute
-	maxName     = 249 // of a topic, by Kafka's own rule
+	DefaultTopic    = "kafkalab-probe"
+	DefaultInterval = 200 * time.Millisecond
+	DefaultDeadline = 10 * time.Second
 )
 
-// Validate reports every problem with its field and value, after the defaults have been filled in.
-func (c *Config) Validate() error {
-	if c.Topic == "" {
-		c.Topic = defaultTopic
-	}
-	if c.Group == "" {
-		c.Group = c.Topic
-	}
-	if c.Interval == 0 {
-		c.Interval = defaultInterval
-	}
-	if c.Deadline == 0 {
-		c.Deadline = defaultDeadline
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
+const (
+	minInterval, maxInterval = 10 * time.Millisecond, 10 * time.Second
+	maxDeadline              = time.Minute
+	maxName                  = 249 // of a topic, by Kafka's own rule
+)
+
+// Check reports every problem as `field: problem (got value)`, one a line, given Kafka's timeout.
+func (c Config) Check(timeout time.Duration) error {
 	var errs []error
-	if c.Kafka == nil || len(c.Brokers) == 0 {
-		errs = append(errs, errors.New("kafka settings and at least one broker are required"))
-	}
 	if !validTopic(c.Topic) {
-		errs = append(errs, fmt.Errorf("topic: want 1 to %d letters, digits, dots, underscores and hyphens (got %q)", maxName, c.Topic))
+		errs = append(errs, fmt.Errorf("topic: must be 1 to %d letters, digits, dots, underscores and dashes (got %q)", maxName, c.Topic))
 	}
-	if c.Interval < minInterval || c.Interval > time.Second*10 {
-		errs = append(errs, fmt.Errorf("interval: want %s to 10s (got %s)", minInterval, c.Interval))
+	if c.Interval < minInterval || c.Interval > maxInterval {
+		errs = append(errs, fmt.Errorf("interval: must be within %s..%s (got %s)", minInterval, maxInterval, c.Interval))
 	}
-	var timeout time.Duration
-	if c.Kafka != nil {
-		timeout = max(c.Kafka.Net.DialTimeout, c.Kafka.Net.ReadTimeout, c.Kafka.Net.WriteTimeout)
-	}
-	if c.Deadline <= timeout || c.Deadline < c.Interval || c.Deadline > maxDeadline {
-		errs = append(errs, fmt.Errorf("deadline: want more than Kafka's timeout of %s, no less than the interval, and at most %s (got %s)", timeout, maxDeadline, c.Deadline))
+	if c.Deadline > maxDeadline || c.Deadline < min(c.Interval, maxInterval) {
+		errs = append(errs, fmt.Errorf("deadline: must be the interval at least and %s at most (got %s)", maxDeadline, c.Deadline))
+	} else if c.Deadline <= timeout {
+		errs = append(errs, fmt.Errorf("deadline: must be more than kafka.timeout, %s (got %s)", timeout, c.Deadline))
 	}
 	return errors.Join(errs...)
 }
@@ -120,7 +101,15 @@ type Probe struct {
 
 // New checks the configuration. Kafka is not contacted.
 func New(c Config) (*Probe, error) {
-	if err := c.Validate(); err != nil {
+	if c.Kafka == nil || len(c.Brokers) == 0 {
+		return nil, errors.New("probe: kafka settings and at least one broker are required")
+	}
+	setDefault(&c.Topic, DefaultTopic)
+	setDefault(&c.Interval, DefaultInterval)
+	setDefault(&c.Deadline, DefaultDeadline)
+	setDefault(&c.Logger, slog.New(slog.DiscardHandler))
+	net := c.Kafka.Net
+	if err := c.Check(max(net.DialTimeout, net.ReadTimeout, net.WriteTimeout)); err != nil {
 		return nil, fmt.Errorf("check probe's settings: %w", err)
 	}
 	conf := *c.Kafka
@@ -135,6 +124,13 @@ func New(c Config) (*Probe, error) {
 	}
 	rand.Read(p.run[:]) //nolint:errcheck // it never fails
 	return p, nil
+}
+
+func setDefault[T comparable](v *T, to T) {
+	var zero T
+	if *v == zero {
+		*v = to
+	}
 }
 
 // Run probes until ctx ends and returns nil: a cluster that cannot be reached or probed shows in the metrics and in the log. It is called once.

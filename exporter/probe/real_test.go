@@ -112,7 +112,7 @@ func TestAProbeOfARealKafka(t *testing.T) {
 	})
 	t.Run("a topic that it may make", func(t *testing.T) {
 		c := settings(t, broker.Addr)
-		c.Manage, c.Topic, c.Group = true, "made", "making"
+		c.Manage, c.Topic = true, "made"
 		one, two := start(t, c), start(t, c)
 		for _, r := range []*running{one, two} {
 			r.more(10, "kafka_probe_received_total")
@@ -127,7 +127,7 @@ func TestAProbeOfARealKafka(t *testing.T) {
 		if made.NumPartitions != 1 || made.ConfigEntries["retention.ms"] == nil || *made.ConfigEntries["retention.ms"] != "600000" {
 			t.Errorf("want one partition that keeps ten minutes, got %+v", made)
 		}
-		wantGroups(t, a, "mak", "making-0")
+		wantGroups(t, a, "made", "made-0")
 	})
 }
 

@@ -128,16 +128,16 @@ func (p *Probe) coverage(s *shape) string {
 	idle := slices.DeleteFunc(s.ids(), func(b int32) bool { return coordinated[b] })
 	switch {
 	case s.problem == sarama.ErrUnknownTopicOrPartition:
-		return fmt.Sprintf("topic %q does not exist: make it, with a partition led by each of the %d brokers, or let the probe do so (manage)", p.conf.Topic, len(s.brokers))
+		return fmt.Sprintf("topic %q does not exist: make it, with a partition led by each of the %d brokers, or let the probe do so (probe.manage)", p.conf.Topic, len(s.brokers))
 	case s.problem != sarama.ErrNoError:
 		return fmt.Sprintf("topic %q cannot be looked at: %s; the probe needs the rights to describe, write and read it", p.conf.Topic, kafka.Code(s.problem))
 	case len(uncovered) > 0 && p.conf.Manage:
 		return fmt.Sprintf("brokers that lead no partition of topic %q yet: %s", p.conf.Topic, list(uncovered))
 	case len(uncovered) > 0:
-		return fmt.Sprintf("brokers that lead no partition of topic %q and so are not probed: %s; add partitions, move leaders, or let the probe do so (manage)",
+		return fmt.Sprintf("brokers that lead no partition of topic %q and so are not probed: %s; add partitions, move leaders, or let the probe do so (probe.manage)",
 			p.conf.Topic, list(uncovered))
 	case len(idle) > 0:
-		return fmt.Sprintf("brokers that coordinate none of the groups that begin with %q, so that no offsets are committed to them: %s", p.conf.Group, list(idle))
+		return fmt.Sprintf("brokers that coordinate none of the groups that begin with %q, so that no offsets are committed to them: %s", p.conf.Topic, list(idle))
 	}
 	return ""
 }
