@@ -161,7 +161,7 @@ ends takes an offset too.
 		fmt.Fprintf(&doc, "| `%s` | %s | %s | %s |\n", f.Name, f.Kind, strings.Join(f.Labels, ", "), f.Help)
 	}
 	doc.WriteString(`
-The end-to-end probe has these, once it is switched on. A latency's exemplar names the partition and offset, or the group, that it was measured on.
+The end-to-end probe has these, once it is [switched on](PROBE.md). A latency's exemplar names the partition and offset, or the group, that it was measured on.
 
 | Metric | Type | Labels | Meaning |
 |---|---|---|---|
