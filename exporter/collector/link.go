@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -64,7 +62,7 @@ func (l *link) do(ctx context.Context, api string, send func(*sarama.Broker) err
 			return nil
 		}
 		l.drop()
-		if kept && hungUp(err) && ctx.Err() == nil {
+		if kept && kafka.HungUp(err) && ctx.Err() == nil {
 			continue // closed while idle, or the broker was restarted: one new connection is worth a try
 		}
 		l.suspect.Store(true)
@@ -207,11 +205,6 @@ func (l *link) within(ctx context.Context) (context.Context, context.CancelFunc)
 
 // probation is enough for a live broker to connect and answer across a continent.
 const probation = time.Second
-
-func hungUp(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
-		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, sarama.ErrNotConnected)
-}
 
 // counted counts what goes over the wire, with encryption and authentication.
 type counted struct {

@@ -1,16 +1,13 @@
 package collector
 
 import (
-	"context"
-	"errors"
-	"net"
-	"strconv"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
-	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kafkalab/kafkalab/internal/kafka"
 )
 
 // The names of the APIs, as Kafka's protocol guide and the broker's own request metrics have them.
@@ -93,63 +90,10 @@ func (r *requests) each(do func(prometheus.Collector)) {
 	do(r.dropped)
 }
 
-// errorCode names an error: Kafka's own name for an error code, or what went wrong with the connection.
+// errorCode names an error as its label has it.
 func errorCode(err error) string {
-	var code sarama.KError
-	if errors.As(err, &code) {
-		if name, ok := errorNames(code); ok {
-			return name
-		}
-		return strconv.Itoa(int(code))
-	}
-	var timeout net.Error
-	switch {
-	case tooLarge(err):
+	if tooLarge(err) {
 		return "too_large"
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "timeout"
-	case errors.Is(err, context.Canceled):
-		return "canceled" // another broker was quicker, or the program ends
-	case errors.Is(err, sarama.ErrUnsupportedVersion):
-		return "unsupported"
-	case hungUp(err), isDialError(err):
-		return "connection"
 	}
-	return "other"
-}
-
-func isDialError(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op)
-}
-
-// errorNames has the error codes that these requests can meet, by the names in Kafka's protocol guide.
-func errorNames(code sarama.KError) (string, bool) {
-	switch code {
-	case sarama.ErrUnknownTopicOrPartition:
-		return "UNKNOWN_TOPIC_OR_PARTITION", true
-	case sarama.ErrLeaderNotAvailable:
-		return "LEADER_NOT_AVAILABLE", true
-	case sarama.ErrNotLeaderForPartition:
-		return "NOT_LEADER_OR_FOLLOWER", true
-	case sarama.ErrOffsetsLoadInProgress:
-		return "COORDINATOR_LOAD_IN_PROGRESS", true
-	case sarama.ErrConsumerCoordinatorNotAvailable:
-		return "COORDINATOR_NOT_AVAILABLE", true
-	case sarama.ErrNotCoordinatorForConsumer:
-		return "NOT_COORDINATOR", true
-	case sarama.ErrTopicAuthorizationFailed:
-		return "TOPIC_AUTHORIZATION_FAILED", true
-	case sarama.ErrGroupAuthorizationFailed:
-		return "GROUP_AUTHORIZATION_FAILED", true
-	case sarama.ErrClusterAuthorizationFailed:
-		return "CLUSTER_AUTHORIZATION_FAILED", true
-	case sarama.ErrOffsetNotAvailable:
-		return "OFFSET_NOT_AVAILABLE", true
-	case sarama.ErrGroupIDNotFound:
-		return "GROUP_ID_NOT_FOUND", true
-	case sarama.ErrSASLAuthenticationFailed:
-		return "SASL_AUTHENTICATION_FAILED", true
-	}
-	return "", false
+	return kafka.Code(err)
 }
