@@ -70,7 +70,7 @@ func (l *link) do(ctx context.Context, api string, send func(*sarama.Broker) err
 			err = cause // "use of closed network connection" is our own doing
 		}
 		l.meas.failed(api, err)
-		return fmt.Errorf("request %s from %s: %w", api, l.addr, err)
+		return fmt.Errorf("request %s from %s: %w", api, l.addr, kafka.Explain(err))
 	}
 }
 

@@ -61,6 +61,11 @@ func (c Cluster) identity() string {
 		who = "the owner of " + c.TLS.CertFile
 	}
 	switch s := c.SASL; {
+	case s.OAuth.TokenFile != "":
+		who = fmt.Sprintf("whoever the token in %s names, by %s", s.OAuth.TokenFile, s.Mechanism)
+	case s.OAuth.TokenURL != "":
+		who = fmt.Sprintf("%s by %s with tokens from %s for the secret in %s", s.OAuth.ClientID, s.Mechanism, s.OAuth.TokenURL,
+			cmp.Or(s.OAuth.ClientSecretFile, "the variable "+s.OAuth.ClientSecretEnv))
 	case s.PasswordFile != "":
 		who = fmt.Sprintf("%s by %s with the password in %s", s.Username, s.Mechanism, s.PasswordFile)
 	case s.PasswordEnv != "":

@@ -73,10 +73,18 @@ func (f *Flags) security(flag func(name, help string, defaults ...string) *kingp
 	flag("tls.key-file", "PEM file of the key of tls.cert-file.").StringVar(&t.KeyFile)
 	flag("tls.server-name", "Name that the brokers' certificates must have; default: each broker's host.").StringVar(&t.ServerName)
 	flag("tls.insecure-skip-verify", "Take any certificate: whoever sits in between can read and change everything.").BoolVar(&t.InsecureSkipVerify)
-	flag("sasl.mechanism", "PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; default: none.").StringVar(&s.Mechanism)
+	flag("sasl.mechanism", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; default: none.").StringVar(&s.Mechanism)
 	flag("sasl.username", "Name to log in with.").StringVar(&s.Username)
 	flag("sasl.password-file", "File that holds the password. It is read again for each connection.").StringVar(&s.PasswordFile)
 	flag("sasl.password-env", "Name of the environment variable that holds the password, instead of a file.").StringVar(&s.PasswordEnv)
+	o := &s.OAuth
+	flag("sasl.oauth.token-url", "Endpoint that gives tokens for OAUTHBEARER, by the client credentials grant.").StringVar(&o.TokenURL)
+	flag("sasl.oauth.client-id", "Name of the client at the endpoint.").StringVar(&o.ClientID)
+	flag("sasl.oauth.client-secret-file", "File that holds the client's secret. It is read again for each token.").StringVar(&o.ClientSecretFile)
+	flag("sasl.oauth.client-secret-env", "Name of the environment variable that holds the client's secret, instead of a file.").StringVar(&o.ClientSecretEnv)
+	flag("sasl.oauth.scopes", "Scope to ask for; repeat the flag or separate by commas.").StringsVar(&o.Scopes)
+	flag("sasl.oauth.ca-file", "PEM file of the authority that signed the endpoint's certificate; default: the system's.").StringVar(&o.CAFile)
+	flag("sasl.oauth.token-file", "File that holds a token, instead of an endpoint. It is read again for each connection.").StringVar(&o.TokenFile)
 }
 
 func (f *Flags) probe(flag func(name, help string, defaults ...string) *kingpin.FlagClause) {
@@ -99,7 +107,7 @@ func (f *Flags) Clusters() ([]Cluster, error) {
 		return file.Clusters, err
 	}
 	c := f.cluster
-	for _, list := range []*[]string{&c.Kafka.Brokers, &c.Topic.Config, &c.Compat} {
+	for _, list := range []*[]string{&c.Kafka.Brokers, &c.Topic.Config, &c.Compat, &c.SASL.OAuth.Scopes} {
 		*list = split(*list)
 	}
 	if err := c.Validate(); err != nil {

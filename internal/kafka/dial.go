@@ -64,6 +64,9 @@ func (d dialer) secure(ctx context.Context, conn net.Conn, addr string) (net.Con
 		if err = secured.HandshakeContext(ctx); err == nil {
 			return secured, nil
 		}
+		if HungUp(err) {
+			err = fmt.Errorf("%w: %w", errNoHandshake, err)
+		}
 	}
 	_ = conn.Close() // the error says what is wrong
 	return nil, fmt.Errorf("connect to %s by TLS: %w", addr, err)

@@ -25,10 +25,22 @@ func (a SASL) apply(c *sarama.Config) {
 	s.User, s.Password = a.Username, "read at each connection" // sarama wants one; the clients below do not
 	s.Mechanism = sarama.SASLMechanism(a.Mechanism)
 	s.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &scramClient{sasl: a} }
-	if a.Mechanism == plain {
+	switch a.Mechanism {
+	case oauthBearer:
+		s.TokenProvider = &tokens{oauth: a.OAuth, timeout: c.Net.DialTimeout}
+	case plain:
 		s.Mechanism = stands
 		s.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &plainClient{sasl: a} }
 	}
+}
+
+// check finds files and variables that cannot be used: that is better known now than by the first connection.
+func (a SASL) check() error {
+	if a.Mechanism == oauthBearer {
+		return a.OAuth.check()
+	}
+	_, err := a.password()
+	return err
 }
 
 // scramClient is one exchange of RFC 5802 as sarama wants to see it.

@@ -30,21 +30,24 @@ type TLS struct {
 	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"` // takes any certificate: whoever sits in between reads and writes along
 }
 
-// SASL is a user name and where its password is.
+// SASL is a user name and where its password is, or where tokens come from.
 type SASL struct {
-	Mechanism    string `yaml:"mechanism"` // PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty: none
+	Mechanism    string `yaml:"mechanism"` // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; empty: none
 	Username     string `yaml:"username"`
 	PasswordFile string `yaml:"password_file"` // a newline at its end is not part of the password
 	PasswordEnv  string `yaml:"password_env"`  // name of an environment variable, instead of a file
+	OAuth        OAuth  `yaml:"oauth"`         // of OAUTHBEARER
 }
 
 // Files are the settings that name a file, to be taken from another folder.
 func (t *TLS) Files() []*string { return []*string{&t.CAFile, &t.CertFile, &t.KeyFile} }
 
 // Files are the settings that name a file, to be taken from another folder.
-func (a *SASL) Files() []*string { return []*string{&a.PasswordFile} }
+func (a *SASL) Files() []*string {
+	return []*string{&a.PasswordFile, &a.OAuth.TokenFile, &a.OAuth.ClientSecretFile, &a.OAuth.CAFile}
+}
 
-var mechanisms = [...]string{plain, scramSHA256, scramSHA512}
+var mechanisms = [...]string{plain, scramSHA256, scramSHA512, oauthBearer}
 
 // Validate reports every problem as `field: problem (got value)`. It opens no file: Client.Config does.
 func (s Security) Validate() error {
@@ -52,7 +55,15 @@ func (s Security) Validate() error {
 	bad := func(field, problem, got string) {
 		errs = append(errs, fmt.Errorf("%s: %s (got %q)", field, problem, got))
 	}
-	t, a := s.TLS, s.SASL
+	s.TLS.problems(bad)
+	if s.TLS.InsecureSkipVerify && !s.TLS.Enabled {
+		errs = append(errs, errors.New("tls.insecure_skip_verify: needs tls.enabled (got true)"))
+	}
+	s.SASL.problems(bad)
+	return errors.Join(errs...)
+}
+
+func (t TLS) problems(bad func(field, problem, got string)) {
 	if !t.Enabled {
 		for _, f := range []struct{ field, got string }{
 			{"tls.ca_file", t.CAFile}, {"tls.cert_file", t.CertFile}, {"tls.key_file", t.KeyFile}, {"tls.server_name", t.ServerName},
@@ -60,9 +71,6 @@ func (s Security) Validate() error {
 			if f.got != "" {
 				bad(f.field, "needs tls.enabled", f.got)
 			}
-		}
-		if t.InsecureSkipVerify {
-			errs = append(errs, errors.New("tls.insecure_skip_verify: needs tls.enabled (got true)"))
 		}
 	}
 	if t.CertFile != "" && t.KeyFile == "" {
@@ -74,29 +82,48 @@ func (s Security) Validate() error {
 	if t.Enabled && t.InsecureSkipVerify && t.CAFile != "" {
 		bad("tls.ca_file", "must be left out with tls.insecure_skip_verify, which looks at no certificate", t.CAFile)
 	}
-	if a.Mechanism == "" {
-		for _, f := range []struct{ field, got string }{
-			{"sasl.username", a.Username}, {"sasl.password_file", a.PasswordFile}, {"sasl.password_env", a.PasswordEnv},
-		} {
-			if f.got != "" {
-				bad(f.field, "needs sasl.mechanism", f.got)
-			}
-		}
-		return errors.Join(errs...)
+}
+
+func (a SASL) problems(bad func(field, problem, got string)) {
+	password := []struct{ field, got string }{
+		{"sasl.username", a.Username}, {"sasl.password_file", a.PasswordFile}, {"sasl.password_env", a.PasswordEnv},
 	}
-	if !slices.Contains(mechanisms[:], a.Mechanism) {
-		bad("sasl.mechanism", "must be one of "+strings.Join(mechanisms[:], ", "), a.Mechanism)
+	token := []struct{ field, got string }{
+		{"sasl.oauth.token_file", a.OAuth.TokenFile}, {"sasl.oauth.token_url", a.OAuth.TokenURL}, {"sasl.oauth.client_id", a.OAuth.ClientID},
+		{"sasl.oauth.client_secret_file", a.OAuth.ClientSecretFile}, {"sasl.oauth.client_secret_env", a.OAuth.ClientSecretEnv},
+		{"sasl.oauth.scopes", strings.Join(a.OAuth.Scopes, ",")}, {"sasl.oauth.ca_file", a.OAuth.CAFile},
 	}
-	if a.Username == "" {
-		bad("sasl.username", "must be set", "")
-	}
+	unused, why := token, "needs sasl.mechanism OAUTHBEARER"
 	switch {
-	case a.PasswordFile == "" && a.PasswordEnv == "":
-		bad("sasl.password_file", "must be set, or sasl.password_env", "")
-	case a.PasswordFile != "" && a.PasswordEnv != "":
-		bad("sasl.password_env", "must not be set with sasl.password_file", a.PasswordEnv)
+	case a.Mechanism == "":
+		unused, why = append(password, token...), "needs sasl.mechanism"
+	case a.Mechanism == oauthBearer:
+		unused, why = password, "must be left out with OAUTHBEARER, which has sasl.oauth instead"
+		a.OAuth.problems(bad)
+	case !slices.Contains(mechanisms[:], a.Mechanism):
+		bad("sasl.mechanism", "must be one of "+strings.Join(mechanisms[:], ", "), a.Mechanism)
+		fallthrough // most likely a misspelt one of these
+	default:
+		if a.Username == "" {
+			bad("sasl.username", "must be set", "")
+		}
+		oneSource(bad, "sasl.password", a.PasswordFile, a.PasswordEnv)
 	}
-	return errors.Join(errs...)
+	for _, f := range unused {
+		if f.got != "" {
+			bad(f.field, why, f.got)
+		}
+	}
+}
+
+// oneSource wants a secret to be in a file or in a variable.
+func oneSource(bad func(field, problem, got string), field, file, env string) {
+	switch {
+	case file == "" && env == "":
+		bad(field+"_file", "must be set, or "+field+"_env", "")
+	case file != "" && env != "":
+		bad(field+"_env", "must not be set with "+field+"_file", env)
+	}
 }
 
 // config reads what the files hold now. It is called for each connection, so that renewed certificates are taken up.
@@ -131,20 +158,25 @@ func (t TLS) config() (*tls.Config, error) {
 
 // password is read for each connection, so that a rotated one is taken up.
 func (a SASL) password() (string, error) {
-	if a.PasswordEnv != "" {
-		s := os.Getenv(a.PasswordEnv)
+	return secret("sasl.password", a.PasswordFile, a.PasswordEnv)
+}
+
+// secret reads a secret from where it is.
+func secret(field, file, env string) (string, error) {
+	if env != "" {
+		s := os.Getenv(env)
 		if s == "" {
-			return "", fmt.Errorf("sasl.password_env: the variable must hold a password (got %q, which is empty)", a.PasswordEnv)
+			return "", fmt.Errorf("%s_env: the variable must hold a secret (got %q, which is empty)", field, env)
 		}
 		return s, nil
 	}
-	text, err := os.ReadFile(a.PasswordFile)
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("sasl.password_file: %w", err)
+		return "", fmt.Errorf("%s_file: %w", field, err)
 	}
 	s := strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")
 	if s == "" {
-		return "", fmt.Errorf("sasl.password_file: the file must hold a password (got %q, which is empty)", a.PasswordFile)
+		return "", fmt.Errorf("%s_file: the file must hold a secret (got %q, which is empty)", field, file)
 	}
 	return s, nil
 }
@@ -159,8 +191,7 @@ func (s Security) apply(c *sarama.Config) error {
 		d.tls = s.TLS.config
 	}
 	if s.SASL.Mechanism != "" {
-		_, err := s.SASL.password() // likewise
-		errs = append(errs, err)
+		errs = append(errs, s.SASL.check())
 		s.SASL.apply(c)
 	}
 	if d.tls != nil || d.plain {

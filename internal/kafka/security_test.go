@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 func TestSecurityNamesEveryProblem(t *testing.T) {
 	type tls = kafka.TLS
 	type sasl = kafka.SASL
+	type oauth = kafka.OAuth
 	for name, c := range map[string]struct {
 		tls  tls
 		sasl sasl
@@ -35,9 +37,16 @@ func TestSecurityNamesEveryProblem(t *testing.T) {
 		"a user without a mechanism":             {tls{}, sasl{Username: "u"}, []string{`sasl.username: needs sasl.mechanism (got "u")`}},
 		"a password's file without a mechanism":  {tls{}, sasl{PasswordFile: "f"}, []string{"sasl.password_file: needs"}},
 		"a password's name without a mechanism":  {tls{}, sasl{PasswordEnv: "E"}, []string{"sasl.password_env: needs"}},
-		"a mechanism that there is not":          {tls{}, sasl{Mechanism: "GSSAPI", Username: "u", PasswordEnv: "E"}, []string{`sasl.mechanism: must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 (got "GSSAPI")`}},
+		"a mechanism that there is not":          {tls{}, sasl{Mechanism: "GSSAPI", Username: "u", PasswordEnv: "E"}, []string{`sasl.mechanism: must be one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER (got "GSSAPI")`}},
 		"a mechanism without anything":           {tls{}, sasl{Mechanism: "PLAIN"}, []string{"sasl.username: must be set", "sasl.password_file: must be set, or sasl.password_env"}},
 		"a password in two places":               {tls{}, sasl{Mechanism: "PLAIN", Username: "u", PasswordFile: "f", PasswordEnv: "E"}, []string{"sasl.password_env: must not be set with sasl.password_file"}},
+		"a token without its mechanism":          {tls{}, sasl{Mechanism: "PLAIN", Username: "u", PasswordFile: "f", OAuth: oauth{TokenFile: "t"}}, []string{`sasl.oauth.token_file: needs sasl.mechanism OAUTHBEARER (got "t")`}},
+		"a password with a token":                {tls{}, sasl{Mechanism: "OAUTHBEARER", Username: "u", PasswordFile: "f", OAuth: oauth{TokenFile: "t"}}, []string{"sasl.username: must be left out", "sasl.password_file: must be left out"}},
+		"no source of tokens":                    {tls{}, sasl{Mechanism: "OAUTHBEARER"}, []string{"sasl.oauth.token_url: must be set, or else sasl.oauth.token_file"}},
+		"two sources of tokens":                  {tls{}, sasl{Mechanism: "OAUTHBEARER", OAuth: oauth{TokenFile: "t", TokenURL: "https://a/", ClientID: "c", ClientSecretEnv: "E"}}, []string{"sasl.oauth.token_url: must be set, or else sasl.oauth.token_file, and not both"}},
+		"an endpoint without a client":           {tls{}, sasl{Mechanism: "OAUTHBEARER", OAuth: oauth{TokenURL: "https://a/"}}, []string{"sasl.oauth.client_id: must be set", "sasl.oauth.client_secret_file: must be set, or sasl.oauth.client_secret_env"}},
+		"an endpoint that is none":               {tls{}, sasl{Mechanism: "OAUTHBEARER", OAuth: oauth{TokenURL: "a:b", ClientID: "c", ClientSecretEnv: "E"}}, []string{"sasl.oauth.token_url: must be http://host/… or https://host/…"}},
+		"a client of no endpoint":                {tls{}, sasl{Mechanism: "OAUTHBEARER", OAuth: oauth{TokenFile: "t", ClientID: "c", Scopes: []string{"s"}}}, []string{"sasl.oauth.client_id: needs sasl.oauth.token_url", "sasl.oauth.scopes: needs"}},
 		"problems of both, all of them at once":  {tls{CAFile: "ca"}, sasl{Mechanism: "x", PasswordEnv: "E"}, []string{"tls.ca_file", "sasl.mechanism", "sasl.username"}},
 		"and with the brokers, through a client": {tls{KeyFile: "k"}, sasl{}, []string{"brokers: must be at least one", "tls.key_file"}},
 	} {
@@ -87,11 +96,11 @@ func TestConfigNamesEveryFileThatCannotBeRead(t *testing.T) {
 				TLS:  kafka.TLS{Enabled: true, CAFile: empty, CertFile: empty, KeyFile: empty},
 				SASL: kafka.SASL{Mechanism: "SCRAM-SHA-256", Username: "u", PasswordFile: empty},
 			},
-			[]string{"tls.ca_file: must hold a certificate in PEM", "tls.cert_file and tls.key_file: tls: failed to find", "sasl.password_file: the file must hold a password"},
+			[]string{"tls.ca_file: must hold a certificate in PEM", "tls.cert_file and tls.key_file: tls: failed to find", "sasl.password_file: the file must hold a secret"},
 		},
 		"a variable that is not set": {
 			kafka.Security{SASL: kafka.SASL{Mechanism: "PLAIN", Username: "u", PasswordEnv: "KAFKALAB_TEST_UNSET"}},
-			[]string{`sasl.password_env: the variable must hold a password (got "KAFKALAB_TEST_UNSET", which is empty)`},
+			[]string{`sasl.password_env: the variable must hold a secret (got "KAFKALAB_TEST_UNSET", which is empty)`},
 		},
 		"what Validate finds": {
 			kafka.Security{SASL: kafka.SASL{Mechanism: "PLAIN"}},
@@ -149,7 +158,6 @@ func TestNothingThatIsPrintedHoldsThePassword(t *testing.T) {
 func TestWithARealBroker(t *testing.T) {
 	b := kafkatest.Start(t, kafkatest.Secure(t), kafkatest.Env(map[string]string{"KAFKA_CONNECTIONS_MAX_REAUTH_MS": "3000"}))
 	s := b.Secured
-	other := filepath.Join(t.TempDir(), "other")
 	stranger := kafkatest.NewCertificates(t) // the broker knows nothing of them
 
 	tls := kafka.TLS{Enabled: true, CAFile: s.CAFile}
@@ -158,14 +166,29 @@ func TestWithARealBroker(t *testing.T) {
 	user := func(mechanism, file string) kafka.SASL {
 		return kafka.SASL{Mechanism: mechanism, Username: kafkatest.User, PasswordFile: file}
 	}
-	if err := os.WriteFile(other, []byte("something else\n"), 0o600); err != nil {
+	file := func(name, text string) string {
+		name = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(name, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	wrong := file("wrong", "something else")
+	bearer := func(o kafka.OAuth) kafka.SASL { return kafka.SASL{Mechanism: "OAUTHBEARER", OAuth: o} }
+	right, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
 		t.Fatal(err)
 	}
+	endpoint := s.Issuer.Endpoint(t, "me", strings.TrimSpace(string(right)), time.Hour).URL
+	other := kafkatest.NewIssuer(t)
+	nobody := unused(t)
 	for name, c := range map[string]struct {
 		addr     string
 		security kafka.Security
 		refused  string // empty: comes in
 	}{
+		"OAUTHBEARER by an endpoint":         {s.OAuthAddr, kafka.Security{SASL: bearer(kafka.OAuth{TokenURL: endpoint, ClientID: "me", ClientSecretFile: s.PasswordFile})}, ""},
+		"OAUTHBEARER by a file":              {s.OAuthAddr, kafka.Security{SASL: bearer(kafka.OAuth{TokenFile: file("token", s.Issuer.Token(t, time.Hour))})}, ""},
 		"plaintext":                          {b.Addr, kafka.Security{}, ""},
 		"TLS":                                {s.TLSAddr, kafka.Security{TLS: tls}, ""},
 		"TLS with a certificate":             {s.MutualTLSAddr, kafka.Security{TLS: mutual}, ""},
@@ -177,14 +200,23 @@ func TestWithARealBroker(t *testing.T) {
 		"PLAIN inside TLS":                   {s.SASLTLSAddr, kafka.Security{TLS: tls, SASL: user("PLAIN", s.PasswordFile)}, ""},
 		"SCRAM-SHA-256 inside TLS":           {s.SASLTLSAddr, kafka.Security{TLS: tls, SASL: user("SCRAM-SHA-256", s.PasswordFile)}, ""},
 		"SCRAM-SHA-512 inside TLS":           {s.SASLTLSAddr, kafka.Security{TLS: tls, SASL: user("SCRAM-SHA-512", s.PasswordFile)}, ""},
-		"TLS where the broker has none":      {b.Addr, kafka.Security{TLS: tls}, "connect to " + b.Addr + " by TLS"},
-		"TLS with an unknown authority":      {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: stranger.CAFile}}, "certificate signed by unknown authority"},
-		"TLS with the wrong name":            {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: s.CAFile, ServerName: "elsewhere"}}, "not elsewhere"},
-		"no certificate where one is needed": {s.MutualTLSAddr, kafka.Security{TLS: tls}, "certificate"},
-		"a certificate of somebody else's":   {s.MutualTLSAddr, kafka.Security{TLS: strange}, "certificate"},
-		"PLAIN with the wrong password":      {s.SASLAddr, kafka.Security{SASL: user("PLAIN", other)}, "Invalid username or password"},
-		"SCRAM with the wrong password":      {s.SASLAddr, kafka.Security{SASL: user("SCRAM-SHA-512", other)}, "invalid credentials"},
-		"no name where one is needed":        {s.SASLAddr, kafka.Security{}, "run out of available brokers"},
+		"TLS where the broker has none":      {b.Addr, kafka.Security{TLS: tls}, "leave tls.enabled out"},
+		"TLS with an unknown authority":      {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: stranger.CAFile}}, "tls.ca_file has to hold that authority's certificate"},
+		"TLS with the wrong name":            {s.TLSAddr, kafka.Security{TLS: kafka.TLS{Enabled: true, CAFile: s.CAFile, ServerName: "elsewhere"}}, "or set tls.server_name to one"},
+		"no certificate where one is needed": {s.MutualTLSAddr, kafka.Security{TLS: tls}, "set tls.cert_file and tls.key_file"},
+		"a certificate of somebody else's":   {s.MutualTLSAddr, kafka.Security{TLS: strange}, "an authority that"},
+		"PLAIN with the wrong password":      {s.SASLAddr, kafka.Security{SASL: user("PLAIN", wrong)}, "Invalid username or password: the broker refuses the login: check sasl.mechanism, sasl.username"},
+		"SCRAM with the wrong password":      {s.SASLAddr, kafka.Security{SASL: user("SCRAM-SHA-512", wrong)}, "the broker refuses the login: check"},
+		"no name where one is needed":        {s.SASLAddr, kafka.Security{}, "a login (sasl.mechanism)"},
+		"plaintext where the broker has TLS": {s.TLSAddr, kafka.Security{}, "the port may want TLS (tls.enabled)"},
+		"a mechanism that the port lacks":    {s.OAuthAddr, kafka.Security{SASL: user("PLAIN", s.PasswordFile)}, "this port does not have that mechanism"},
+		"a login where there is none":        {b.Addr, kafka.Security{SASL: user("PLAIN", s.PasswordFile)}, "this port has no login"},
+		"a token of somebody else's":         {s.OAuthAddr, kafka.Security{SASL: bearer(kafka.OAuth{TokenFile: file("strange", other.Token(t, time.Hour))})}, "of OAUTHBEARER, who issues the tokens"},
+		"a token that has expired":           {s.OAuthAddr, kafka.Security{SASL: bearer(kafka.OAuth{TokenFile: file("old", s.Issuer.Token(t, -time.Hour))})}, "how long they live"},
+		"a client that the endpoint refuses": {s.OAuthAddr, kafka.Security{SASL: bearer(kafka.OAuth{TokenURL: endpoint, ClientID: "you", ClientSecretFile: s.PasswordFile})}, "check sasl.oauth.client_id"},
+		"an endpoint that is down":           {s.OAuthAddr, kafka.Security{SASL: bearer(kafka.OAuth{TokenURL: "http://" + nobody, ClientID: "me", ClientSecretFile: s.PasswordFile})}, "fetch token from http://" + nobody},
+		"nobody":                             {nobody, kafka.Security{}, "nothing listens there"},
+		"a name that there is not":           {"kafka.invalid:9092", kafka.Security{}, "no address is known for that name"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -192,8 +224,8 @@ func TestWithARealBroker(t *testing.T) {
 			if c.refused == "" && err != nil {
 				t.Errorf("got %v, want to come in", err)
 			}
-			if c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)) {
-				t.Errorf("got %v, want an error with %q", err, c.refused)
+			if c.refused != "" && (err == nil || !strings.Contains(kafka.Explain(err).Error(), c.refused)) {
+				t.Errorf("got %v, want an error with %q", kafka.Explain(err), c.refused)
 			}
 		})
 	}
@@ -275,6 +307,17 @@ func askedAgain(addr string, conf *sarama.Config, asked *atomic.Int64) error {
 	return err
 }
 
+// unused is an address that nobody listens on.
+func unused(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
 func connect(t *testing.T, client kafka.Client) error {
 	t.Helper()
 	conf, err := client.Config()
@@ -285,8 +328,16 @@ func connect(t *testing.T, client kafka.Client) error {
 	return try(client.Brokers, conf)
 }
 
-// try asks for metadata, so that the addresses which the broker gives out are used too.
+// try connects, and then asks for metadata, so that the addresses which the broker gives out are used too.
 func try(brokers []string, conf *sarama.Config) error {
+	first := sarama.NewBroker(brokers[0])
+	if err := first.Open(conf); err != nil {
+		return err
+	}
+	defer first.Close() //nolint:errcheck // only the connection matters
+	if _, err := first.Connected(); err != nil {
+		return err
+	}
 	client, err := sarama.NewClient(brokers, conf)
 	if err != nil {
 		return err

@@ -18,8 +18,10 @@ type Secured struct {
 	MutualTLSAddr string // TLS; the client has to show one too
 	SASLAddr      string // PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
 	SASLTLSAddr   string // the same inside TLS
+	OAuthAddr     string // OAUTHBEARER with tokens of Issuer
 
 	PasswordFile string // of User
+	Issuer       *Issuer
 	Certificates
 }
 
@@ -31,7 +33,7 @@ const password = "correct horse battery staple"
 // Secure adds listeners with TLS and SASL to the broker.
 func Secure(t testing.TB) Option {
 	t.Helper()
-	s := &Secured{PasswordFile: filepath.Join(t.TempDir(), "password"), Certificates: NewCertificates(t)}
+	s := &Secured{PasswordFile: filepath.Join(t.TempDir(), "password"), Issuer: NewIssuer(t), Certificates: NewCertificates(t)}
 	if err := os.WriteFile(s.PasswordFile, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -49,6 +51,7 @@ func Secure(t testing.TB) Option {
 				b.env[fmt.Sprintf(jaas, "SCRAM___SHA___"+bits)] = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
 			}
 		}
+		s.Issuer.configure(b)
 	}
 }
 
@@ -57,7 +60,8 @@ func (b *Broker) listeners() []listener {
 	all := []listener{{"INTERNAL", "PLAINTEXT", roleBroker, &b.Addr}, {"CONTROLLER", "PLAINTEXT", roleController, &b.quorum}}
 	if s := b.Secured; s != nil {
 		all = append(all, listener{"TLS", "SSL", roleBroker, &s.TLSAddr}, listener{"MTLS", "SSL", roleBroker, &s.MutualTLSAddr},
-			listener{"SASL", "SASL_PLAINTEXT", roleBroker, &s.SASLAddr}, listener{"SASLTLS", "SASL_SSL", roleBroker, &s.SASLTLSAddr})
+			listener{"SASL", "SASL_PLAINTEXT", roleBroker, &s.SASLAddr}, listener{"SASLTLS", "SASL_SSL", roleBroker, &s.SASLTLSAddr},
+			listener{"OAUTH", "SASL_PLAINTEXT", roleBroker, &s.OAuthAddr})
 	}
 	return all
 }
