@@ -92,6 +92,12 @@ func (r *Reader) Add(field, text string) {
 	r.findings = append(r.findings, Finding{Line: p.line, Column: p.column, Field: field, Text: text})
 }
 
+// Addf is Add with fmt's format.
+func (r *Reader) Addf(field, format string, args ...any) { r.Add(field, fmt.Sprintf(format, args...)) }
+
+// Fail keeps what is added about the field from now on out of the findings.
+func (r *Reader) Fail(field string) { r.failed[field] = true }
+
 // AddAll is Add for each line of an error that has one `field: problem (got value)` a line; part is what the fields are parts of.
 func (r *Reader) AddAll(part string, err error) {
 	if err == nil {

@@ -35,6 +35,7 @@ func (r *Reader) unknown(key, value *yaml.Node, field, name string, tags map[str
 		}
 	case near != "":
 		r.bad(key, name, "unknown field, probably %s; must be one of %s (got %s)", near, names(tags), shown)
+		r.failed[join(field, near)] = true // it is not missing
 	case home != "" && home != field:
 		r.bad(key, name, "unknown field here, but one of %s: is it indented as it should be? must be one of %s (got %s)", home, names(tags), shown)
 	default:

@@ -50,6 +50,9 @@ func walk(prefix string, v reflect.Value, visit func(field string, v reflect.Val
 		}
 	case v.Kind() == reflect.Slice:
 		visit(prefix, v)
+		if v.Type().Elem().Kind() != reflect.Struct {
+			return
+		}
 		walk(prefix+"[]", reflect.New(v.Type().Elem()).Elem(), visit)
 	default:
 		visit(prefix, v)
@@ -114,23 +117,24 @@ func kindOf(v reflect.Value) string {
 
 // contexts are workloads in which fields have a meaning that have none by default.
 var contexts = map[string]string{
-	"schedule.rate":      "schedule: {shape: constant}",
-	"schedule.to":        "schedule: {shape: ramp, rate: 1, over: 1s}",
-	"schedule.over":      "schedule: {shape: ramp, rate: 1, to: 2}",
-	"schedule.stages":    "schedule: {shape: steps}",
-	"schedule.amplitude": "schedule: {shape: sine, rate: 1, period: 1s}",
-	"schedule.period":    "schedule: {shape: sine, rate: 1, amplitude: 1}",
-	"schedule.size":      "schedule: {shape: burst, period: 1s}",
-	"schedule.in_flight": "schedule: {shape: closed}",
-	"keys.count":         "keys: {distribution: uniform}",
-	"keys.exponent":      "keys: {distribution: zipf, count: 1000}",
-	"keys.hot":           "keys: {distribution: hot, count: 1000, hot_share: 0.5}",
-	"keys.hot_share":     "keys: {distribution: hot, count: 1000, hot: 5}",
-	"keys.bytes":         "keys: {distribution: uniform, count: 1000}",
-	"payload.min":        "payload: {distribution: uniform, max: 100}",
-	"payload.max":        "payload: {distribution: uniform, min: 100}",
-	"payload.sigma":      "payload: {distribution: lognormal, bytes: 100, min: 60, max: 200}",
-	"payload.file":       "payload: {distribution: file}",
+	"schedule.rate":                 "schedule: {shape: constant}",
+	"schedule.to":                   "schedule: {shape: ramp, rate: 1, over: 1s}",
+	"schedule.over":                 "schedule: {shape: ramp, rate: 1, to: 2}",
+	"schedule.stages":               "schedule: {shape: steps}",
+	"schedule.amplitude":            "schedule: {shape: sine, rate: 1, period: 1s}",
+	"schedule.period":               "schedule: {shape: sine, rate: 1, amplitude: 1}",
+	"schedule.size":                 "schedule: {shape: burst, period: 1s}",
+	"schedule.in_flight":            "schedule: {shape: closed}",
+	"keys.count":                    "keys: {distribution: uniform}",
+	"keys.exponent":                 "keys: {distribution: zipf, count: 1000}",
+	"keys.hot":                      "keys: {distribution: hot, count: 1000, hot_share: 0.5}",
+	"keys.hot_share":                "keys: {distribution: hot, count: 1000, hot: 5}",
+	"keys.bytes":                    "keys: {distribution: uniform, count: 1000}",
+	"security.sasl.oauth.token_url": "security: {sasl: {mechanism: OAUTHBEARER, oauth: {client_id: a, client_secret_env: A}}}",
+	"payload.min":                   "payload: {distribution: uniform, max: 100}",
+	"payload.max":                   "payload: {distribution: uniform, min: 100}",
+	"payload.sigma":                 "payload: {distribution: lognormal, bytes: 100, min: 60, max: 200}",
+	"payload.file":                  "payload: {distribution: file}",
 }
 
 // The column of what is allowed is what the program says when it refuses something else.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/loadgen/schedule"
 	"github.com/kafkalab/kafkalab/loadgen/stamp"
 )
@@ -20,23 +21,23 @@ var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 func (w Workload) Validate() error {
 	var errs []error
 	for _, f := range w.problems() {
-		errs = append(errs, errors.New(f.field+": "+f.text))
+		errs = append(errs, errors.New(f.Field+": "+f.Text))
 	}
 	return errors.Join(errs...)
 }
 
 // problems collects every finding before any is returned.
-type problems []finding
+type problems []strict.Finding
 
 // need adds a problem unless ok. What else is wrong with a field that has one mostly follows from it and would distract.
 func (p *problems) need(ok bool, field, problem string, got any) {
-	if ok || slices.ContainsFunc(*p, func(f finding) bool { return f.field == field }) {
+	if ok || slices.ContainsFunc(*p, func(f strict.Finding) bool { return f.Field == field }) {
 		return
 	}
 	if s, text := got.(string); text {
 		got = strconv.Quote(s)
 	}
-	*p = append(*p, finding{field: field, text: fmt.Sprintf("%s (got %v)", problem, got)})
+	*p = append(*p, strict.Finding{Field: field, Text: fmt.Sprintf("%s (got %v)", problem, got)})
 }
 
 func (p *problems) within(field string, got, low, high int) {
@@ -58,11 +59,11 @@ func (p *problems) take(part string, err error) {
 	}
 	for _, line := range strings.Split(err.Error(), "\n") {
 		field, text, _ := strings.Cut(line, ": ")
-		*p = append(*p, finding{field: part + "." + field, text: text})
+		*p = append(*p, strict.Finding{Field: part + "." + field, Text: text})
 	}
 }
 
-func (w Workload) problems() []finding {
+func (w Workload) problems() []strict.Finding {
 	var p problems
 	p.need(nameForm.MatchString(w.Name), "name", "must be lower-case letters, digits and dashes, beginning with a letter, 63 at most", w.Name)
 	w.topic(&p)

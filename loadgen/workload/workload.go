@@ -7,23 +7,18 @@
 package workload
 
 import (
-	"bytes"
 	"embed"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
 	"github.com/kafkalab/kafkalab/internal/kafka"
+	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/loadgen/keys"
 	"github.com/kafkalab/kafkalab/loadgen/payload"
 	"github.com/kafkalab/kafkalab/loadgen/schedule"
@@ -155,11 +150,7 @@ func Preset(name string) (Workload, error) {
 	if err != nil {
 		return Workload{}, fmt.Errorf("read preset %q: %w", name, err)
 	}
-	w, err := Parse(text)
-	if err != nil {
-		return Workload{}, fmt.Errorf("read preset %q: %w", name, err)
-	}
-	return w, nil
+	return parse(name+".yaml", text)
 }
 
 // File reads a workload from a file. Names of other files in it are taken from its folder.
@@ -168,101 +159,58 @@ func File(name string) (Workload, error) {
 	if err != nil {
 		return Workload{}, fmt.Errorf("read workload: %w", err)
 	}
-	w, err := parse(text, filepath.Dir(name))
-	if err != nil {
-		between := " "
-		if strings.Contains(err.Error(), "\n") {
-			between = "\n" // several problems read better one below the other
-		}
-		return Workload{}, fmt.Errorf("read workload %q:%s%w", name, between, err)
-	}
-	return w, nil
+	return parse(name, text)
 }
 
 // Parse reads a workload from YAML and validates it.
-func Parse(text []byte) (Workload, error) { return parse(text, "") }
+func Parse(text []byte) (Workload, error) { return parse("workload", text) }
 
-func parse(text []byte, folder string) (Workload, error) {
-	document, err := decode(text)
-	if err != nil {
-		return Workload{}, err
-	}
-	if document.Kind != yaml.MappingNode {
-		return Workload{}, fmt.Errorf("line %d: the file: must be fields with values, of %s (got %s)", document.Line, names(tagged(reflect.TypeFor[Workload]())), got(document))
-	}
+func parse(name string, text []byte) (Workload, error) {
 	w := defaults()
-	s := &strict{lines: make(map[string]int), failed: make(map[string]bool)}
-	s.fields(document, "", reflect.ValueOf(&w).Elem())
-	if s.given("schedule") && w.Schedule.Shape == "" {
+	r, err := strict.Read(text, &w)
+	if err != nil {
+		return Workload{}, fmt.Errorf("%s: %w", name, err)
+	}
+	if r.Given("schedule") && w.Schedule.Shape == "" {
 		w.Schedule.Shape = schedule.Constant
 	}
-	if w.Payload.Distribution == payload.Fixed && !s.given("payload.bytes") {
+	if w.Payload.Distribution == payload.Fixed && !r.Given("payload.bytes") {
 		w.Payload.Bytes = fixedBytes
 	}
-	w.place(folder)
-	if w.Payload.Distribution == payload.File && w.Payload.File != "" && s.readable("payload") {
+	w.place(filepath.Dir(name))
+	if w.Payload.Distribution == payload.File && w.Payload.File != "" && r.Readable("payload") {
 		if w.Payload.Sizes, err = sizes(w.Payload); err != nil {
-			for _, line := range strings.Split(err.Error(), "\n") {
-				s.findings = append(s.findings, finding{line: s.line("payload.file"), field: "payload.file", text: line})
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				r.Add("payload.file", line)
 			}
-			s.failed["payload.file"] = true
+			r.Fail("payload.file") // that there are no sizes goes without saying
 		}
 	}
-	s.refuseRates(w)
+	refuseRates(r, w)
 	for _, f := range w.problems() {
-		if s.readable(f.field) {
-			f.line = s.line(f.field)
-			s.findings = append(s.findings, f)
-		}
+		r.Add(f.Field, f.Text)
 	}
-	if len(s.findings) > 0 {
-		return Workload{}, errors.New(strings.Join(s.report(), "\n"))
+	if err := r.Err(name); err != nil {
+		return Workload{}, err
 	}
 	return w, nil
 }
 
 // refuseRates complains of rates to hold where there is no rate. Only the file tells whether they were asked for: they have defaults.
-func (s *strict) refuseRates(w Workload) {
+func refuseRates(r *strict.Reader, w Workload) {
 	if w.Schedule.Shape != schedule.Closed {
 		return
 	}
 	for field, rate := range map[string]float64{"slo.start": w.SLO.Start, "slo.min": w.SLO.Min, "slo.max": w.SLO.Max} {
-		if s.given(field) && s.readable(field) {
-			text := fmt.Sprintf("must be left out with schedule.shape closed, which has no rate to hold (got %v)", rate)
-			s.findings = append(s.findings, finding{line: s.lines[field], field: field, text: text})
+		if r.Given(field) {
+			r.Add(field, fmt.Sprintf("must be left out with schedule.shape closed, which has no rate to hold (got %v)", rate))
 		}
 	}
 }
 
-// decode reads the one YAML document of a file.
-func decode(text []byte) (*yaml.Node, error) {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	var document yaml.Node
-	if err := d.Decode(&document); errors.Is(err, io.EOF) {
-		return nil, errors.New("the file is empty: at least a name is needed")
-	} else if err != nil {
-		return nil, notYAML(err)
-	}
-	if err := d.Decode(new(yaml.Node)); err == nil {
-		return nil, errors.New("the file holds more than one YAML document: one workload per file")
-	} else if !errors.Is(err, io.EOF) {
-		return nil, notYAML(err)
-	}
-	return document.Content[0], nil
-}
-
-func notYAML(err error) error {
-	text := strings.TrimPrefix(err.Error(), "yaml: ")
-	if strings.Contains(text, "cannot start any token") {
-		text += "; blanks indent, tabs do not"
-	}
-	return fmt.Errorf("not YAML: %s", text)
-}
-
 // place takes the names of files from the workload's own folder.
 func (w *Workload) place(folder string) {
-	t, a := &w.Security.TLS, &w.Security.SASL
-	for _, name := range []*string{&w.Payload.File, &t.CAFile, &t.CertFile, &t.KeyFile, &a.PasswordFile} {
+	for _, name := range slices.Concat([]*string{&w.Payload.File}, w.Security.TLS.Files(), w.Security.SASL.Files()) {
 		if *name != "" && !filepath.IsAbs(*name) {
 			*name = filepath.Join(folder, *name)
 		}

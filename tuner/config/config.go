@@ -8,13 +8,13 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/tuner/space"
 )
 
@@ -183,13 +183,13 @@ func Load(path string) (File, error) {
 // Parse is Load for a text; name is the file's in errors.
 func Parse(name string, text []byte) (File, error) {
 	f := Default()
-	s := &strict{file: name, at: map[string]place{}}
-	s.decode(text, &f)
-	if len(s.errs) == 0 || len(s.at) > 0 { // a text that is not YAML has no fields to check
-		f.validate(s)
+	r, err := strict.Read(text, &f)
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if len(s.errs) > 0 {
-		return File{}, errors.Join(s.errs...)
+	f.validate(r)
+	if err := r.Err(name); err != nil {
+		return File{}, err
 	}
 	sum := sha256.Sum256(text)
 	f.Digest = hex.EncodeToString(sum[:])

@@ -7,20 +7,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/tuner/judge"
 )
 
 // Scrapes is how many scrapes a window must hold: a rate needs two, and a scrape can be late at either end.
 const Scrapes = 4
 
-func (f File) validate(s *strict) {
+func (f File) validate(s *strict.Reader) {
 	if f.Version != 1 {
-		s.add("version", "want 1 (got %d)", f.Version)
+		s.Addf("version", "want 1 (got %d)", f.Version)
 	}
 	switch f.Mode {
 	case Observe, Recommend, Auto:
 	default:
-		s.add("mode", "want observe, recommend or auto (got %q)", f.Mode)
+		s.Addf("mode", "want observe, recommend or auto (got %q)", f.Mode)
 	}
 	f.Target.validate(s)
 	f.Prometheus.validate(s)
@@ -35,21 +36,21 @@ func (f File) validate(s *strict) {
 	optionalLink(s, "links.grafana", f.Links.Grafana)
 }
 
-func (t Target) validate(s *strict) {
+func (t Target) validate(s *strict.Reader) {
 	for field, value := range map[string]string{"namespace": t.Namespace, "name": t.Name, "container": t.Container} {
 		if value == "" {
-			s.add("target."+field, `a name is needed (got "")`)
+			s.Addf("target."+field, `a name is needed (got "")`)
 		}
 	}
 	if t.Kind != "StatefulSet" {
-		s.add("target.kind", "want StatefulSet (got %q)", t.Kind)
+		s.Addf("target.kind", "want StatefulSet (got %q)", t.Kind)
 	}
 	if len(t.Bootstrap) == 0 {
-		s.add("target.bootstrap", "want at least one host:port (got none)")
+		s.Addf("target.bootstrap", "want at least one host:port (got none)")
 	}
 	for i, b := range t.Bootstrap {
 		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
-			s.add(fmt.Sprintf("target.bootstrap[%d]", i), "want host:port (got %q)", b)
+			s.Addf(fmt.Sprintf("target.bootstrap[%d]", i), "want host:port (got %q)", b)
 		}
 	}
 	for i, address := range t.JVMMetrics {
@@ -57,15 +58,15 @@ func (t Target) validate(s *strict) {
 	}
 }
 
-func (p Prometheus) validate(s *strict) {
+func (p Prometheus) validate(s *strict.Reader) {
 	link(s, "prometheus.url", p.URL)
 	between(s, "prometheus.timeout", p.Timeout, 100*time.Millisecond, time.Minute)
 	between(s, "prometheus.scrape_interval", p.ScrapeInterval, 100*time.Millisecond, 5*time.Minute)
 }
 
-func (f File) validateKnobs(s *strict) {
+func (f File) validateKnobs(s *strict.Reader) {
 	if len(f.Knobs) == 0 {
-		s.add("knobs", "want at least one (got none)")
+		s.Addf("knobs", "want at least one (got none)")
 	}
 	names, variables := map[string]bool{}, map[string]bool{}
 	for i, k := range f.Knobs {
@@ -73,22 +74,22 @@ func (f File) validateKnobs(s *strict) {
 		sk := k.space()
 		for _, err := range sk.Validate() {
 			field, problem, _ := strings.Cut(err.Error(), ": ")
-			s.add(path+"."+field, "%s", problem)
+			s.Addf(path+"."+field, "%s", problem)
 		}
 		if names[k.Name] {
-			s.add(path+".name", "is there twice (got %q)", k.Name)
+			s.Addf(path+".name", "is there twice (got %q)", k.Name)
 		}
 		if variables[k.Env] {
-			s.add(path+".env", "is another knob's already (got %q)", k.Env)
+			s.Addf(path+".env", "is another knob's already (got %q)", k.Env)
 		}
 		names[k.Name], variables[k.Env] = true, true
 		if k.ReadBack == "jvm-heap" && len(f.Target.JVMMetrics) == 0 {
-			s.add("target.jvm_metrics", "want an address, since %s reads back from the JVM (got none)", path)
+			s.Addf("target.jvm_metrics", "want an address, since %s reads back from the JVM (got none)", path)
 		}
 	}
 }
 
-func (o Objective) validate(s *strict) {
+func (o Objective) validate(s *strict.Reader) {
 	query(s, "objective.goodput", o.Goodput, true)
 	query(s, "objective.p99", o.P99, true)
 	between(s, "objective.slo", o.SLO, time.Millisecond, time.Hour)
@@ -97,28 +98,28 @@ func (o Objective) validate(s *strict) {
 	ratio(s, "objective.alpha", o.Alpha, 0.001, 0.5)
 }
 
-func (f File) validateGuards(s *strict) {
+func (f File) validateGuards(s *strict.Reader) {
 	names := map[string]bool{}
 	for i, g := range f.Guards {
 		path := fmt.Sprintf("guards[%d]", i)
 		if g.Name == "" || names[g.Name] {
-			s.add(path+".name", "want a name of its own (got %q)", g.Name)
+			s.Addf(path+".name", "want a name of its own (got %q)", g.Name)
 		}
 		names[g.Name] = true
 		query(s, path+".query", g.Query, false)
 		if g.Min == nil && g.Max == nil {
-			s.add(path, "want min, max or both (got neither)")
+			s.Addf(path, "want min, max or both (got neither)")
 		}
 		if g.Min != nil && g.Max != nil && *g.Min > *g.Max {
-			s.add(path+".min", "want at most max, which is %g (got %g)", *g.Max, *g.Min)
+			s.Addf(path+".min", "want at most max, which is %g (got %g)", *g.Max, *g.Min)
 		}
 		if g.Breach != BreachInconclusive && g.Breach != BreachWorse {
-			s.add(path+".breach", "want %s or %s (got %q)", BreachInconclusive, BreachWorse, g.Breach)
+			s.Addf(path+".breach", "want %s or %s (got %q)", BreachInconclusive, BreachWorse, g.Breach)
 		}
 	}
 }
 
-func (w Windows) validate(s *strict, scrape time.Duration, alpha float64) {
+func (w Windows) validate(s *strict.Reader, scrape time.Duration, alpha float64) {
 	between(s, "windows.preflight", w.Preflight, time.Second, time.Hour)
 	between(s, "windows.rollout", w.Rollout, 10*time.Second, time.Hour)
 	between(s, "windows.verify", w.Verify, time.Second, time.Hour)
@@ -129,7 +130,7 @@ func (w Windows) validate(s *strict, scrape time.Duration, alpha float64) {
 	ratio(s, "windows.steady", w.Steady, 0.001, 1)
 	between(s, "windows.window", w.Window, Scrapes*scrape, time.Hour)
 	if alpha > 0 && w.Count < judge.MinWindows(alpha) {
-		s.add("windows.count", "want at least %d, since with fewer no difference reaches the level %g (got %d)", judge.MinWindows(alpha), alpha, w.Count)
+		s.Addf("windows.count", "want at least %d, since with fewer no difference reaches the level %g (got %d)", judge.MinWindows(alpha), alpha, w.Count)
 	}
 	atMost(s, "windows.count", w.Count, 100)
 	atLeast(s, "windows.extra", w.Extra, 0)
@@ -137,7 +138,7 @@ func (w Windows) validate(s *strict, scrape time.Duration, alpha float64) {
 	between(s, "windows.max_age", w.MaxAge, w.Window*time.Duration(max(w.Count, 1)), 24*time.Hour)
 }
 
-func (l Live) validate(s *strict, scrape time.Duration) {
+func (l Live) validate(s *strict.Reader, scrape time.Duration) {
 	between(s, "live.window", l.Window, Scrapes*scrape, time.Hour)
 	between(s, "live.interval", l.Interval, 100*time.Millisecond, time.Minute)
 	between(s, "live.freshness", l.Freshness, 2*scrape, time.Hour)
@@ -150,46 +151,46 @@ func (l Live) validate(s *strict, scrape time.Duration) {
 }
 
 // query checks what can be checked without a server; a window that is written out could not follow the trial.
-func query(s *strict, path, q string, windowed bool) {
+func query(s *strict.Reader, path, q string, windowed bool) {
 	switch {
 	case strings.TrimSpace(q) == "":
-		s.add(path, `want PromQL (got "")`)
+		s.Addf(path, `want PromQL (got "")`)
 	case windowed && !strings.Contains(q, "[$window]"):
-		s.add(path, "want [$window] in it (got %q)", q)
+		s.Addf(path, "want [$window] in it (got %q)", q)
 	}
 }
 
-func between(s *strict, path string, got, low, high time.Duration) {
+func between(s *strict.Reader, path string, got, low, high time.Duration) {
 	if got < low || got > high {
-		s.add(path, "want %s..%s (got %s)", low, high, got)
+		s.Addf(path, "want %s..%s (got %s)", low, high, got)
 	}
 }
 
-func ratio(s *strict, path string, got, low, high float64) {
+func ratio(s *strict.Reader, path string, got, low, high float64) {
 	if !(got >= low && got <= high) { // written so that NaN is refused
-		s.add(path, "want %g..%g (got %g)", low, high, got)
+		s.Addf(path, "want %g..%g (got %g)", low, high, got)
 	}
 }
 
-func atLeast(s *strict, path string, got, low int) {
+func atLeast(s *strict.Reader, path string, got, low int) {
 	if got < low {
-		s.add(path, "want at least %d (got %d)", low, got)
+		s.Addf(path, "want at least %d (got %d)", low, got)
 	}
 }
 
-func atMost(s *strict, path string, got, high int) {
+func atMost(s *strict.Reader, path string, got, high int) {
 	if got > high {
-		s.add(path, "want at most %d (got %d)", high, got)
+		s.Addf(path, "want at most %d (got %d)", high, got)
 	}
 }
 
-func link(s *strict, path, address string) {
+func link(s *strict.Reader, path, address string) {
 	if u, err := url.Parse(address); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		s.add(path, "want http://host:port/… or https://… (got %q)", address)
+		s.Addf(path, "want http://host:port/… or https://… (got %q)", address)
 	}
 }
 
-func optionalLink(s *strict, path, address string) {
+func optionalLink(s *strict.Reader, path, address string) {
 	if address != "" {
 		link(s, path, address)
 	}
