@@ -1,7 +1,7 @@
 // Package lag says how long ago the oldest record that a consumer group has not read was written.
 //
-// It promises: an answer from the growth of the partition's end offset alone, which whoever may describe the topic can see; within one
-// interval between two observations, or one part in twenty of the answer where that is more; memory in proportion to the logarithm of the
+// It promises: an answer from the growth of the partition's end offset alone, which whoever may describe the topic can see; within two
+// intervals between observations, or one part in twenty of the answer where that is more; memory in proportion to the logarithm of the
 // time that is remembered, and none for what does not grow; no answer rather than a wrong one where the log was cut or begun anew. Where
 // the consumer is further back than what was observed, as after a restart, it names the moments about which Kafka has to be asked, eight of
 // them for any age. It is a pure function of what it is told. It leaves out asking.
@@ -89,7 +89,8 @@ func (h *History) Behind(now time.Time, offset int64) (time.Duration, bool) {
 }
 
 // Ask is the moment about which Kafka has to be asked next, to find out when the record at the offset was written; false when that is
-// known within the interval between two observations or a part of its age, or lies further back than anybody remembers.
+// known within two intervals between observations or a part of its age, or lies further back than anybody remembers. Two, so that an
+// observation that was missed leaves no hole in what is shown when its time comes.
 func (h *History) Ask(now time.Time, offset int64, interval, remember time.Duration) (time.Time, bool) {
 	n := len(h.moments)
 	if n == 0 || offset >= h.moments[n-1].end {
@@ -102,7 +103,7 @@ func (h *History) Ask(now time.Time, offset int64, interval, remember time.Durat
 		old = float64(now.UnixMilli() - h.moments[i-1].at)
 	}
 	// A second is as close as it gets: the records' times are those of other clocks.
-	coarse := max(1000, float64(interval.Milliseconds()))
+	coarse := max(1000, 2*float64(interval.Milliseconds()))
 	if young = max(young, 1000); old-young <= max(fine*young, coarse) {
 		return time.Time{}, false
 	}

@@ -121,6 +121,27 @@ func TestALogThatWasBegunAnewIsAnother(t *testing.T) {
 	}
 }
 
+func TestOneMissedObservationHidesNoAge(t *testing.T) {
+	const interval = 15
+	p := steady(600, 20)
+	var h lag.History
+	for now := 0.0; now < 600; now += interval {
+		if now == 20*interval {
+			continue
+		}
+		h.Observe(at(now), p.end(now), remember)
+		for back := 1.0; back < now-interval; back += interval / 3 {
+			offset := p.end(now - back)
+			if when, more := h.Ask(at(now), offset, interval*time.Second, remember); more {
+				t.Fatalf("at %.0f s Kafka would be asked about %v, for a record of %.0f s ago", now, when, back)
+			}
+			if got, ok := h.Behind(at(now), offset); !ok || !within(got, p.behind(now, offset), interval) {
+				t.Fatalf("at %.0f s: got %v, %v, for a record of %.0f s ago", now, got, ok, back)
+			}
+		}
+	}
+}
+
 func TestAClockThatIsSetBackIsWaitedFor(t *testing.T) {
 	var h lag.History
 	h.Observe(at(100), 10, remember)
