@@ -16,7 +16,22 @@ import (
 const remember = 7 * 24 * time.Hour
 
 // past is what is known of a topic's partitions, by their ids, nil for those that nobody has committed.
-type past map[int32]*lag.History
+type past map[int32]*memory
+
+// memory is how one partition has grown, as far back as its slowest reader needs: a week of it would be ten kilobytes for each partition.
+type memory struct {
+	lag.History
+	need time.Duration // the largest age that was shown or is being asked for, in this collection
+}
+
+// atLeast is remembered for readers that are quick now.
+const atLeast = 15 * time.Minute
+
+// observe notes the end for a new collection.
+func (m *memory) observe(at time.Time, end int64) {
+	m.Observe(at, end, min(max(2*m.need, atLeast), remember))
+	m.need = 0
+}
 
 // addTimes sets how old the oldest unread record of each commit is, and how long groups will take to catch up. Only partitions that somebody
 // has committed are remembered.
@@ -75,11 +90,11 @@ func (c *collection) addTime(m *commit, p *partition, seen past) {
 	h := seen[p.id]
 	if h == nil {
 		if h = c.kept.past[m.topic][p.id]; h == nil {
-			h = &lag.History{}
+			h = &memory{}
 		}
 		seen[p.id] = h
 		if p.end.known {
-			h.Observe(p.endAt, p.end.value, remember)
+			h.observe(p.endAt, p.end.value)
 		}
 	}
 	if !m.lag.known || !p.start.known {
@@ -95,9 +110,12 @@ func (c *collection) addTime(m *commit, p *partition, seen past) {
 	}
 	if when, more := h.Ask(p.endAt, next, c.interval, remember); more {
 		c.questions[tp{m.topic, p.id}] = when // if several groups read the partition, for one after the other
+		h.need = remember
 		return
 	}
-	m.behind, m.behindKnown = h.Behind(p.endAt, next)
+	if m.behind, m.behindKnown = h.Behind(p.endAt, next); m.behindKnown {
+		h.need = max(h.need, m.behind)
+	}
 }
 
 // askPast asks the leaders which offset their partitions had at the moments in question, in one request each. The answers serve the next
