@@ -22,7 +22,7 @@ func TestWhatIsRememberedIsAsFarBackAsTheSlowestReaderNeeds(t *testing.T) {
 			for range 7 * 24 * time.Hour / step {
 				now, end = now.Add(step), end+15
 				m.observe(now, end)
-				m.need = tt.behind
+				m.needs(tt.behind)
 				most = max(most, m.Len())
 			}
 			if most > tt.most {

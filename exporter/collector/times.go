@@ -15,24 +15,6 @@ import (
 // remember is how far back the age of a record is looked for: Kafka's own default of retention.
 const remember = 7 * 24 * time.Hour
 
-// past is what is known of a topic's partitions, by their ids, nil for those that nobody has committed.
-type past map[int32]*memory
-
-// memory is how one partition has grown, as far back as its slowest reader needs: a week of it would be ten kilobytes for each partition.
-type memory struct {
-	lag.History
-	need time.Duration // the largest age that was shown or is being asked for, in this collection
-}
-
-// atLeast is remembered for readers that are quick now.
-const atLeast = 15 * time.Minute
-
-// observe notes the end for a new collection.
-func (m *memory) observe(at time.Time, end int64) {
-	m.Observe(at, end, min(max(2*m.need, atLeast), remember))
-	m.need = 0
-}
-
 // addTimes sets how old the oldest unread record of each commit is, and how long groups will take to catch up. Only partitions that somebody
 // has committed are remembered.
 func (c *collection) addTimes() {
@@ -71,6 +53,7 @@ func (c *collection) addTimes() {
 			}
 		}
 	}
+	c.carry(seen)
 	c.kept.past, c.kept.drains = seen, drains
 }
 
@@ -110,11 +93,11 @@ func (c *collection) addTime(m *commit, p *partition, seen past) {
 	}
 	if when, more := h.Ask(p.endAt, next, c.interval, remember); more {
 		c.questions[tp{m.topic, p.id}] = when // if several groups read the partition, for one after the other
-		h.need = remember
+		h.needs(remember)
 		return
 	}
 	if m.behind, m.behindKnown = h.Behind(p.endAt, next); m.behindKnown {
-		h.need = max(h.need, m.behind)
+		h.needs(m.behind)
 	}
 }
 
