@@ -218,6 +218,9 @@ func TestLagIsNeverNegativeWhileAConsumerKeepsUp(t *testing.T) {
 		}
 	}()
 	e := newExporter(t, []string{broker.Addr}, nil)
+	waitFor(t, time.Minute, "the first commit to be shown", func() bool {
+		return len(e.collect(10*time.Second).of("kafka_consumer_group_topic_unknown_lag_partitions")) > 0
+	})
 	seen := 0
 	for range 50 {
 		got := e.collect(10 * time.Second)
