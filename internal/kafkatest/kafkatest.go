@@ -29,6 +29,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"github.com/kafkalab/kafkalab/internal/child"
 	"github.com/kafkalab/kafkalab/internal/kafka"
 )
 
@@ -53,7 +54,7 @@ type Broker struct {
 	roles   string  // KAFKA_PROCESS_ROLES
 	quorum  string  // host:port of this node as a controller; empty when it is none
 	leader  *Broker // the node that is the controller; itself when it is alone
-	proc    *process
+	proc    *child.Process
 	starts  int
 }
 
@@ -176,7 +177,7 @@ func (b *Broker) Stop(t testing.TB) {
 	if b.proc == nil {
 		return
 	}
-	if err := b.proc.stop(stopWithin); err != nil {
+	if err := b.proc.Stop(stopWithin); err != nil {
 		t.Fatalf("stop kafka: %v", err)
 	}
 	b.proc = nil
@@ -188,7 +189,7 @@ func (b *Broker) Kill(t testing.TB) {
 	if b.proc == nil {
 		t.Fatal("kill kafka: it is not running")
 	}
-	b.proc.kill()
+	b.proc.Kill()
 	b.proc = nil
 }
 
@@ -204,7 +205,7 @@ func (b *Broker) signal(t testing.TB, s syscall.Signal) {
 	if b.proc == nil {
 		t.Fatalf("send %v to kafka: it is not running", s)
 	}
-	if err := b.proc.signal(s); err != nil {
+	if err := b.proc.Signal(s); err != nil {
 		t.Fatalf("send %v to kafka: %v", s, err)
 	}
 }
@@ -214,7 +215,7 @@ func (b *Broker) PID() int {
 	if b.proc == nil {
 		return 0
 	}
-	return b.proc.pid()
+	return b.proc.PID()
 }
 
 // Log returns the last lines of everything the node has written since Start; 0 means all of it.
@@ -245,11 +246,11 @@ func (b *Broker) launch(ctx context.Context) error {
 	cmd.Env = b.environ()
 	cmd.Dir = b.dir
 	cmd.Stdout, cmd.Stderr = log, log
-	if b.proc, err = start(cmd); err != nil {
+	if b.proc, err = child.Start(cmd); err != nil {
 		return err
 	}
 	if err := b.ready(ctx); err != nil {
-		b.proc.kill()
+		b.proc.Kill()
 		b.proc = nil
 		return err
 	}
@@ -269,8 +270,8 @@ func (b *Broker) ready(ctx context.Context) error {
 	last := errors.New("no answer yet")
 	for {
 		select {
-		case <-b.proc.done:
-			return fmt.Errorf("kafka ended before it was ready: %v; its log ends with:\n%s", b.proc.err, b.Log(20))
+		case <-b.proc.Done():
+			return fmt.Errorf("kafka ended before it was ready: %v; its log ends with:\n%s", b.proc.Err(), b.Log(20))
 		case <-ctx.Done():
 			return fmt.Errorf("kafka was not ready within %s: %w", readyWithin, last)
 		case <-tick.C:
@@ -311,7 +312,7 @@ func (b *Broker) ask(others []int32) error {
 // end kills what is still running; the data is about to be removed, so there is nothing to be graceful for.
 func (b *Broker) end() {
 	if b.proc != nil {
-		b.proc.kill()
+		b.proc.Kill()
 		b.proc = nil
 	}
 }

@@ -10,13 +10,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kafkalab/kafkalab/internal/child"
 )
 
 const toolWithin = 90 * time.Second // a JVM's start, on a machine that compiles beside it
 
 // Tool is one of Kafka's own command-line tools at work.
 type Tool struct {
-	proc *process
+	proc *child.Process
 	out  *output
 }
 
@@ -25,11 +27,11 @@ func (b *Broker) Tool(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	tool := b.StartTool(t, name, args...)
 	select {
-	case <-tool.proc.done:
+	case <-tool.proc.Done():
 	case <-time.After(toolWithin):
 		t.Fatalf("kafka-%s: not ended within %s; it printed:\n%s", name, toolWithin, tool.Output())
 	}
-	if err := tool.proc.err; err != nil {
+	if err := tool.proc.Err(); err != nil {
 		t.Fatalf("kafka-%s: %v; it printed:\n%s", name, err, tool.Output())
 	}
 	return tool.Output()
@@ -43,10 +45,10 @@ func (b *Broker) StartTool(t testing.TB, name string, args ...string) *Tool {
 	tool := &Tool{out: &output{}}
 	cmd.Stdout, cmd.Stderr = tool.out, tool.out
 	var err error
-	if tool.proc, err = start(cmd); err != nil {
+	if tool.proc, err = child.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(tool.proc.kill)
+	t.Cleanup(tool.proc.Kill)
 	return tool
 }
 
@@ -56,7 +58,7 @@ func (t *Tool) Output() string { return t.out.String() }
 // Pause stops the tool where it is (SIGSTOP): a consumer stays in its group, until the group misses it, and reads and commits nothing.
 func (t *Tool) Pause(tb testing.TB) {
 	tb.Helper()
-	if err := t.proc.signal(syscall.SIGSTOP); err != nil {
+	if err := t.proc.Signal(syscall.SIGSTOP); err != nil {
 		tb.Fatal(fmt.Errorf("pause a tool of kafka: %w", err))
 	}
 }
