@@ -23,13 +23,16 @@ func limitMemory() {
 	}
 }
 
+// moreThreads is enough for every goroutine that has much to do: senders, connections, consumers, the collector.
+const moreThreads = 14
+
 // addThreads lets more goroutines run at once than there are processors, unless the environment says how many, and returns the number of
 // processors. A sender that wakes up then has the kernel for a judge, which takes a processor from a consumer after 3 ms at most; the
 // runtime would let it wait for 10.
 func addThreads() (processors int) {
 	processors = runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(processors + 2)
+		runtime.GOMAXPROCS(processors + moreThreads)
 	}
 	return processors
 }
