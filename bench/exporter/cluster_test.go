@@ -27,7 +27,7 @@ const (
 // start runs a broker with the heap that Kafka itself would take, and fills it.
 func start(b *testing.B) string {
 	b.Helper()
-	broker := kafkatest.Start(b, kafkatest.Env(map[string]string{"KAFKA_HEAP_OPTS": "", "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "50"})) // as Kafka has them
+	broker := kafkatest.Start(b, kafkatest.Deployed(), kafkatest.Env(map[string]string{"KAFKA_HEAP_OPTS": "", "KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "50"})) // as Kafka has them
 	conf, err := kafka.Client{Brokers: []string{broker.Addr}, ID: "bench", Timeout: 30 * time.Second}.Config()
 	if err != nil {
 		b.Fatal(err)

@@ -33,7 +33,7 @@ var (
 // BenchmarkProduce prints what each peer did and the ratios of the medians: rate to kafka-producer-perf-test's, processor time per record to
 // the bare loop's.
 func BenchmarkProduce(b *testing.B) {
-	broker := kafkatest.Start(b, kafkatest.Env(map[string]string{
+	broker := kafkatest.Start(b, kafkatest.Deployed(), kafkatest.Env(map[string]string{
 		"KAFKA_HEAP_OPTS":                   "", // Kafka's own default, 1 GB
 		"KAFKA_LOG_SEGMENT_DELETE_DELAY_MS": "0",
 	}))

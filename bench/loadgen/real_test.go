@@ -56,7 +56,7 @@ func node(b *testing.B) (folder, addr string) {
 	b.Helper()
 	folder = b.TempDir()
 	build(b, filepath.Join(folder, "loadgen"))
-	return folder, kafkatest.Start(b, kafkatest.Env(map[string]string{
+	return folder, kafkatest.Start(b, kafkatest.Deployed(), kafkatest.Env(map[string]string{
 		"KAFKA_HEAP_OPTS": "", "KAFKA_LOG_SEGMENT_DELETE_DELAY_MS": "0", "KAFKA_LOG_RETENTION_CHECK_INTERVAL_MS": "2000",
 	})).Addr
 }

@@ -25,7 +25,7 @@ func BenchmarkStall(b *testing.B) {
 	)
 	folder := b.TempDir()
 	build(b, filepath.Join(folder, "loadgen"))
-	broker := kafkatest.Start(b, kafkatest.Env(map[string]string{"KAFKA_HEAP_OPTS": ""}))
+	broker := kafkatest.Start(b, kafkatest.Deployed(), kafkatest.Env(map[string]string{"KAFKA_HEAP_OPTS": ""}))
 	for name, inFlight := range map[string]int{"4096 in flight": 4096, "8 in flight": 8} {
 		b.Run(name, func(b *testing.B) {
 			file := filepath.Join(folder, "stall.yaml")

@@ -89,10 +89,7 @@ func nodeDefaults(brokers int) map[string]string {
 	for _, name := range []string{"OFFSETS_TOPIC", "TRANSACTION_STATE_LOG", "SHARE_COORDINATOR_STATE_TOPIC"} {
 		env["KAFKA_"+name+"_REPLICATION_FACTOR"] = replicas
 	}
-	env["METRICS_LISTEN"] = "off"
 	env["KAFKA_HEAP_OPTS"] = "-Xms64m -Xmx192m"
 	env["KAFKA_LOG_CLEANER_DEDUPE_BUFFER_SIZE"] = "4194304"
-	// The quick compiler and the simple collector: a test's node lives for seconds.
-	env["KAFKA_JVM_PERFORMANCE_OPTS"] = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.awt.headless=true -XX:+ExitOnOutOfMemoryError"
 	return env
 }

@@ -21,6 +21,7 @@ import (
 )
 
 func TestTheBrokersOfAClusterAreStoppedOneByOne(t *testing.T) {
+	t.Parallel()
 	// A broker that is silent for so long is no longer part of the cluster.
 	c := kafkatest.StartCluster(t, 3, kafkatest.Env(map[string]string{"KAFKA_BROKER_SESSION_TIMEOUT_MS": "3000", "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500"}))
 	for _, b := range c.Brokers {

@@ -19,8 +19,21 @@ import (
 	"github.com/kafkalab/kafkalab/internal/kafkatest"
 )
 
+// TestMakeTheArchive is no test: it serves those that run after it, in other programs too.
+func TestMakeTheArchive(t *testing.T) {
+	name := os.Getenv("KAFKATEST_ARCHIVE")
+	if name == "" {
+		t.Skip("KAFKATEST_ARCHIVE names no file")
+	}
+	if _, err := os.Stat(name); err == nil {
+		t.Skip("it is there")
+	}
+	kafkatest.MakeArchive(t, name)
+}
+
 func TestTheBroker(t *testing.T) {
-	b := kafkatest.Start(t, kafkatest.Env(map[string]string{
+	t.Parallel()
+	b := kafkatest.Start(t, kafkatest.Deployed(), kafkatest.Env(map[string]string{
 		"KAFKA_NUM_NETWORK_THREADS": "1",
 		"KAFKA_NUM_IO_THREADS":      "2",
 	}))
@@ -61,6 +74,7 @@ func TestTheBroker(t *testing.T) {
 }
 
 func TestAConfigurationThatKafkaRefusesIsReportedInItsWords(t *testing.T) {
+	t.Parallel()
 	var said string
 	rec := &recorder{TB: t, said: &said}
 	done := make(chan struct{})
