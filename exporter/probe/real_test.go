@@ -48,9 +48,11 @@ func (r *running) lostNothing() {
 }
 
 func TestAProbeOfARealKafka(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t, kafkatest.Env(map[string]string{"KAFKA_AUTO_CREATE_TOPICS_ENABLE": "true"}))
 	a := admin(t, broker.Addr)
 	t.Run("all that it measures", func(t *testing.T) {
+		t.Parallel()
 		makeTopic(t, a, "all", 3)
 		c := settings(t, broker.Addr)
 		c.Topic = "all"
@@ -77,6 +79,7 @@ func TestAProbeOfARealKafka(t *testing.T) {
 		wantGroups(t, a, "all", "all-0")
 	})
 	t.Run("two on one topic", func(t *testing.T) {
+		t.Parallel()
 		makeTopic(t, a, "both", 1)
 		c := settings(t, broker.Addr)
 		c.Topic = "both"
@@ -93,6 +96,7 @@ func TestAProbeOfARealKafka(t *testing.T) {
 		wantGroups(t, a, "both", "both-0")
 	})
 	t.Run("a topic that is missing is told and not made", func(t *testing.T) {
+		t.Parallel()
 		c := settings(t, broker.Addr)
 		c.Topic = "missing"
 		r := start(t, c)
@@ -111,6 +115,7 @@ func TestAProbeOfARealKafka(t *testing.T) {
 		r.nothingFailed()
 	})
 	t.Run("a topic that it may make", func(t *testing.T) {
+		t.Parallel()
 		c := settings(t, broker.Addr)
 		c.Manage, c.Topic = true, "made"
 		one, two := start(t, c), start(t, c)
@@ -161,6 +166,7 @@ func wantGroups(t *testing.T, a sarama.ClusterAdmin, prefix string, want ...stri
 }
 
 func TestRightsThatAreMissingAreTold(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t, kafkatest.Secure(t), kafkatest.Authorize())
 	a := admin(t, broker.Addr)
 	c := secured(t, broker)
@@ -199,6 +205,7 @@ func TestRightsThatAreMissingAreTold(t *testing.T) {
 }
 
 func TestARestartedBrokerIsProbedAgain(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t)
 	makeTopic(t, admin(t, broker.Addr), topic, 1)
 	r := start(t, settings(t, broker.Addr))
@@ -222,6 +229,7 @@ func TestARestartedBrokerIsProbedAgain(t *testing.T) {
 
 // A broker that stands still for 3 s is 60 records late, not one.
 func TestABrokerThatStandsStillShowsInEveryRecordThatWasDue(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t)
 	makeTopic(t, admin(t, broker.Addr), topic, 1)
 	r := start(t, settings(t, broker.Addr))
