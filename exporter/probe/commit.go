@@ -90,7 +90,8 @@ func (p *Probe) seek(ask func(group string) (int32, error), s *shape) error {
 			continue
 		}
 		found, known := p.asked[i]
-		if !known || time.Since(found.at) > lookupHolds {
+		// One that would be used is asked about again: while a broker was away others coordinated its groups, and a group that is used once stays.
+		if !known || time.Since(found.at) > lookupHolds || slices.Contains(missing, found.coordinator) {
 			if left--; left < 0 {
 				return nil
 			}

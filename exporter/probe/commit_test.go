@@ -99,3 +99,21 @@ func TestAFailedQuestionEndsTheSearchUntilTheNextLook(t *testing.T) {
 		t.Errorf("want the search ended by the second question, got %v after %d and %v", err, n, p.named())
 	}
 }
+
+// What was found out about a group while its broker was away is true no more when it is back.
+func TestAGroupIsAskedAboutAgainBeforeItIsUsed(t *testing.T) {
+	p := searching(t)
+	at := map[string]int32{"t-0": 1, "t-1": 1, "t-2": 1, "t-3": 1, "t-4": 1}
+	ask := func(group string) (int32, error) { return at[group], nil }
+	if err := p.seek(ask, cluster("13", "1:1:1")); err != nil || !slices.Equal(p.named(), []string{"t-0@1"}) {
+		t.Fatalf("want one group in use, got %v, %v", p.named(), err)
+	}
+	at["t-0"], at["t-1"], at["t-2"], at["t-3"] = 2, 2, 3, 2
+	p.setCoordinator(p.groups[0], -1)
+	if err := p.seek(ask, cluster("12", "1:1:1")); err != nil {
+		t.Fatal(err)
+	}
+	if want, got := []string{"t-0@2", "t-4@1"}, p.named(); !slices.Equal(want, got) {
+		t.Errorf("want no group used that broker 1 coordinates no more, %v, got %v", want, got)
+	}
+}
