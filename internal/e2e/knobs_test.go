@@ -42,37 +42,49 @@ func kafkaClient(t *testing.T) sarama.Client {
 	return client
 }
 
+// effect is what the broker or its JVM really does, and what it should.
+type effect struct {
+	of   func(*testing.T, *lab) (float64, error)
+	want float64
+}
+
 // knobsTakeEffect patches each variable as a user would and looks at what the broker and its JVM really do then.
 func knobsTakeEffect(t *testing.T, l *lab) {
 	keep(t)
+	network, io, most := brokerConfig("num.network.threads"), brokerConfig("num.io.threads"), jvmHeap("jvm_memory_max_bytes")
 	for _, k := range []struct {
-		env, value string
-		effect     func(t *testing.T, l *lab) (float64, error)
-		want       float64
+		name    string
+		env     string // what kubectl patches, of a container's list of variables
+		effects []effect
 	}{
-		{"KAFKA_NUM_NETWORK_THREADS", "3", brokerConfig("num.network.threads"), 3},
-		{"KAFKA_NUM_IO_THREADS", "5", brokerConfig("num.io.threads"), 5},
-		{"KAFKA_HEAP_OPTS", "-Xms512m -Xmx512m", jvmHeap("jvm_memory_max_bytes"), 512 << 20},
-		{"KAFKA_HEAP_OPTS", "-Xms300m -Xmx400m", jvmHeap("jvm_memory_init_bytes"), 300 << 20},
-		// Back to the start of the demo.
-		{"KAFKA_HEAP_OPTS", "-Xms256m -Xmx256m", jvmHeap("jvm_memory_max_bytes"), 256 << 20},
-		{"KAFKA_NUM_NETWORK_THREADS", "1", brokerConfig("num.network.threads"), 1},
-		{"KAFKA_NUM_IO_THREADS", "2", brokerConfig("num.io.threads"), 2},
+		{"network threads", `{"name":"KAFKA_NUM_NETWORK_THREADS","value":"3"}`, []effect{{network, 3}}},
+		{"I/O threads", `{"name":"KAFKA_NUM_IO_THREADS","value":"5"}`, []effect{{io, 5}}},
+		{"heap", `{"name":"KAFKA_HEAP_OPTS","value":"-Xms512m -Xmx512m"}`, []effect{{most, 512 << 20}}},
+		{"heap that may grow", `{"name":"KAFKA_HEAP_OPTS","value":"-Xms300m -Xmx400m"}`, []effect{{jvmHeap("jvm_memory_init_bytes"), 300 << 20}}},
+		{
+			"all three at once, back to the start of the demo",
+			`{"name":"KAFKA_HEAP_OPTS","value":"-Xms256m -Xmx256m"},{"name":"KAFKA_NUM_NETWORK_THREADS","value":"1"},{"name":"KAFKA_NUM_IO_THREADS","value":"2"}`,
+			[]effect{{most, 256 << 20}, {network, 1}, {io, 2}},
+		},
 	} {
-		t.Run(k.env+"="+k.value, func(t *testing.T) {
-			if got, err := k.effect(t, l); err != nil || got == k.want {
-				t.Fatalf("before the patch: %v %v, so the patch could prove nothing", got, err)
+		t.Run(k.name, func(t *testing.T) {
+			for _, e := range k.effects {
+				if got, err := e.of(t, l); err != nil || got == e.want {
+					t.Fatalf("before the patch: %v %v, so the patch could prove nothing", got, err)
+				}
 			}
-			patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":%q,"value":%q}]}]}}}}`, k.env, k.value)
+			patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[%s]}]}}}}`, k.env)
 			l.admin(t, "patch", "statefulset", "kafka", "-n", "kafka", "-p", patch)
 			l.admin(t, "rollout", "status", "statefulset/kafka", "-n", "kafka", "--timeout=120s")
-			eventually(t, time.Minute, "effect", func() error {
-				got, err := k.effect(t, l)
-				if err == nil && got != k.want {
-					return fmt.Errorf("got %v, want %v", got, k.want)
-				}
-				return err
-			})
+			for _, e := range k.effects {
+				eventually(t, time.Minute, "effect", func() error {
+					got, err := e.of(t, l)
+					if err == nil && got != e.want {
+						return fmt.Errorf("got %v, want %v", got, e.want)
+					}
+					return err
+				})
+			}
 			mustBeKept(t)
 		})
 	}
