@@ -72,6 +72,7 @@ func (l *logged) String() string {
 }
 
 func TestWithoutARightTheRestIsShownAndTheACLNamed(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t, kafkatest.Secure(t), kafkatest.Authorize())
 	c := newClient(t, broker.Addr)
 	c.topic("orders", 2)

@@ -54,15 +54,18 @@ func (c *client) groupOf(broker int32) string {
 }
 
 func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T) {
+	t.Parallel()
+	// The one that lives is the last: nobody has been served before the one that hangs.
+	const hangs, gone, lives = 1, 2, 3
 	cluster := kafkatest.StartCluster(t, 3, kafkatest.Env(map[string]string{"KAFKA_OFFSETS_TOPIC_NUM_PARTITIONS": "12"}))
 	c := newClient(t, cluster.Addrs()...)
-	// Partition 0 of topic "one" is on broker 1 alone, and so on; topic "all" is on all of them, and broker 1 leads it.
-	for topic, replicas := range map[string]map[int32][]int32{"one": {0: {1}, 1: {2}, 2: {3}}, "all": {0: {1, 2, 3}}} {
+	// Partition 0 of topic "one" is on broker 1 alone, and so on; topic "all" is on all of them, and the one that lives leads it.
+	for topic, replicas := range map[string]map[int32][]int32{"one": {0: {1}, 1: {2}, 2: {3}}, "all": {0: {lives, hangs, gone}}} {
 		if err := c.admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: -1, ReplicationFactor: -1, ReplicaAssignment: replicas}, false); err != nil {
 			t.Fatal(err)
 		}
 		for id := range replicas {
-			c.produce(topic, id, 100+int(id))
+			c.produce(topic, id, 101+int(id))
 		}
 	}
 	groups := map[int32]string{}
@@ -72,22 +75,23 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 			c.commit(groups[b.ID], "one", id, 40)
 		}
 	}
-	end := func(id int32) string {
-		return fmt.Sprintf(`kafka_topic_partition_end_offset{partition="%d",topic="one"}`, id)
+	of := func(family string, leader int32) string {
+		return fmt.Sprintf(`kafka_topic_partition_%s{partition="%d",topic="one"}`, family, leader-1)
 	}
-	lag := func(coordinator, id int32) string {
-		return fmt.Sprintf(`kafka_consumer_group_lag{group=%q,partition="%d",topic="one"}`, groups[coordinator], id)
+	end := func(leader int32) string { return of("end_offset", leader) }
+	lag := func(coordinator, leader int32) string {
+		return fmt.Sprintf(`kafka_consumer_group_lag{group=%q,partition="%d",topic="one"}`, groups[coordinator], leader-1)
 	}
 	success := func(id int32) string { return fmt.Sprintf(`kafka_exporter_broker_success{broker="%d"}`, id) }
 	whole := map[string]string{
-		"kafka_up": "1", "kafka_brokers": "3", success(1): "1", success(2): "1", success(3): "1",
-		end(0): "100", end(1): "101", end(2): "102",
+		"kafka_up": "1", "kafka_brokers": "3",
 		`kafka_exporter_collector_success{collector="groups"}`:  "1",
 		`kafka_exporter_collector_success{collector="offsets"}`: "1",
 	}
 	for _, b := range cluster.Brokers {
-		for id := range int32(3) {
-			whole[lag(b.ID, id)] = fmt.Sprint(60 + id)
+		whole[success(b.ID)], whole[end(b.ID)] = "1", fmt.Sprint(100+b.ID)
+		for _, leader := range cluster.Brokers {
+			whole[lag(b.ID, leader.ID)] = fmt.Sprint(60 + leader.ID)
 		}
 	}
 
@@ -98,19 +102,19 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 		t.Errorf("whole cluster: want no errors, got %v", errors)
 	}
 
-	cluster.Broker(2).Pause(t)
-	cluster.Broker(3).Kill(t)
+	cluster.Broker(hangs).Pause(t)
+	cluster.Broker(gone).Kill(t)
 	got = e.scrapeHTTP(3 * time.Second)
 	got.want(t, map[string]string{
-		"kafka_up": "1", "kafka_brokers": "3", success(1): "1", success(2): "0", success(3): "0",
-		end(0): "100", end(1): "", end(2): "",
-		`kafka_topic_partition_end_offset{partition="0",topic="all"}`: "100",
-		lag(1, 0): "60", lag(1, 1): "", lag(1, 2): "", lag(2, 0): "", lag(3, 0): "",
-		fmt.Sprintf(`kafka_consumer_group_topic_unknown_lag_partitions{group=%q,topic="one"}`, groups[1]): "2",
-		fmt.Sprintf(`kafka_consumer_group_topic_lag{group=%q,topic="one"}`, groups[1]):                    "",
-		`kafka_exporter_collector_success{collector="metadata"}`:                                          "1",
-		`kafka_exporter_collector_success{collector="groups"}`:                                            "0",
-		`kafka_exporter_collector_success{collector="offsets"}`:                                           "0",
+		"kafka_up": "1", "kafka_brokers": "3", success(lives): "1", success(hangs): "0", success(gone): "0",
+		end(lives): "103", end(hangs): "", end(gone): "",
+		`kafka_topic_partition_end_offset{partition="0",topic="all"}`: "101",
+		lag(lives, lives): "63", lag(lives, hangs): "", lag(lives, gone): "", lag(hangs, lives): "", lag(gone, lives): "",
+		fmt.Sprintf(`kafka_consumer_group_topic_unknown_lag_partitions{group=%q,topic="one"}`, groups[lives]): "2",
+		fmt.Sprintf(`kafka_consumer_group_topic_lag{group=%q,topic="one"}`, groups[lives]):                    "",
+		`kafka_exporter_collector_success{collector="metadata"}`:                                              "1",
+		`kafka_exporter_collector_success{collector="groups"}`:                                                "0",
+		`kafka_exporter_collector_success{collector="offsets"}`:                                               "0",
 	})
 	errors := strings.Join(got.of("kafka_exporter_kafka_request_errors_total"), "\n")
 	if !strings.Contains(errors, `code="timeout"`) || !strings.Contains(errors, `code="connection"`) {
@@ -118,36 +122,40 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 	}
 
 	// While the cluster finds out, and once it has, every scrape is answered in time. Then what only the two had is offline, and what they had
-	// of the rest is broker 1's.
-	waitFor(t, time.Minute, "the cluster to do without the two brokers", func() bool {
-		got = e.scrapeHTTP(3 * time.Second)
-		got.want(t, map[string]string{"kafka_up": "1", end(0): "100", success(1): "1"})
-		brokers, _ := got.value("kafka_brokers")
-		moved, _ := got.value(lag(3, 0))
-		return brokers == "1" && moved == "60"
-	})
-	got.want(t, map[string]string{
-		end(1): "", end(2): "", success(2): "", success(3): "",
-		`kafka_topic_partition_offline{partition="0",topic="one"}`:                   "0",
-		`kafka_topic_partition_offline{partition="1",topic="one"}`:                   "1",
-		`kafka_topic_partition_offline{partition="2",topic="one"}`:                   "1",
-		`kafka_topic_partition_leader{partition="2",topic="one"}`:                    "",
-		`kafka_topic_partition_in_sync_replicas{partition="0",topic="all"}`:          "1",
-		`kafka_topic_partition_under_replicated{partition="0",topic="all"}`:          "1",
-		`kafka_exporter_collector_success{collector="groups"}`:                       "1",
-		fmt.Sprintf(`kafka_consumer_group_members{group=%q}`, groups[2]):             "0",
-		fmt.Sprintf(`kafka_consumer_group_state{group=%q,state="Empty"}`, groups[2]): "1",
-	})
-
-	cluster.Broker(2).Resume(t)
-	cluster.Broker(3).Restart(t)
-	waitFor(t, time.Minute, "all of it to be shown again", func() bool {
-		got = e.scrapeHTTP(10 * time.Second)
-		for series, want := range whole {
-			if v, _ := got.value(series); v != want {
+	// of the rest belongs to the third.
+	after := map[string]string{
+		"kafka_brokers": "1", lag(gone, lives): "63", lag(hangs, lives): "63",
+		end(hangs): "", end(gone): "", success(hangs): "", success(gone): "",
+		of("offline", lives): "0", of("offline", hangs): "1", of("offline", gone): "1", of("leader", gone): "",
+		`kafka_topic_partition_in_sync_replicas{partition="0",topic="all"}`:              "1",
+		`kafka_topic_partition_under_replicated{partition="0",topic="all"}`:              "1",
+		`kafka_exporter_collector_success{collector="groups"}`:                           "1",
+		fmt.Sprintf(`kafka_consumer_group_members{group=%q}`, groups[hangs]):             "0",
+		fmt.Sprintf(`kafka_consumer_group_state{group=%q,state="Empty"}`, groups[hangs]): "1",
+	}
+	shows := func(want map[string]string) bool {
+		for series, w := range want {
+			if v, found := got.value(series); v != w || found != (w != "") {
 				return false
 			}
 		}
 		return true
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("the last scrape:\n%s", got)
+		}
+	}()
+	waitFor(t, time.Minute, "the cluster to do without the two brokers", func() bool {
+		got = e.scrapeHTTP(3 * time.Second)
+		got.want(t, map[string]string{"kafka_up": "1", end(lives): "103", success(lives): "1"})
+		return shows(after)
+	})
+
+	cluster.Broker(hangs).Resume(t)
+	cluster.Broker(gone).Restart(t)
+	waitFor(t, time.Minute, "all of it to be shown again", func() bool {
+		got = e.scrapeHTTP(10 * time.Second)
+		return shows(whole)
 	})
 }

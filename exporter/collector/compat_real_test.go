@@ -12,6 +12,7 @@ import (
 )
 
 func TestOtherExportersNamesOnARealKafka(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t, kafkatest.Env(map[string]string{"KAFKA_BROKER_RACK": "r1"}))
 	c := newClient(t, broker.Addr)
 	c.topic("orders", 3)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,37 @@ func TestOpenMetricsNamesTheBrokerThatWasAsked(t *testing.T) {
 		for addr := range brokers[api] {
 			if !strings.Contains(strings.Join(c.addrs(), " "), addr) {
 				t.Errorf("%s: want the address of a broker, got %s", api, addr)
+			}
+		}
+	}
+}
+
+// TestExemplarsNameTheBrokerThatTookSoLong: of two brokers one takes a while for each answer. Its requests lie in other buckets.
+func TestExemplarsNameTheBrokerThatTookSoLong(t *testing.T) {
+	const slow = 0.3 // seconds
+	c := twoBrokers(t)
+	c.brokers[1].SetLatency(time.Duration(slow * float64(time.Second)))
+	c.start()
+	e := newExporter(t, c.addrs()[:1], nil)
+	_, body := serve(t, e)(openMetrics)
+	exemplar := regexp.MustCompile(`(?m)^kafka_exporter_kafka_request_duration_seconds_bucket\{api="(\w+)",le="[^"]+"\} \d+ # \{address="([^"]+)"\} (\S+)`)
+	named := map[string]bool{}
+	for _, m := range exemplar.FindAllStringSubmatch(body, -1) {
+		api, addr := m[1], m[2]
+		seconds, err := strconv.ParseFloat(m[3], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A busy machine can make the quick one slow, but never the slow one quick.
+		if seconds <= 0 || addr == c.addrs()[1] && seconds < slow {
+			t.Errorf("%s: want no answer of the slow broker within %v s, got one after %v s", api, slow, seconds)
+		}
+		named[api+" "+addr] = true
+	}
+	for _, api := range []string{"ApiVersions", "ListOffsets", "ListGroups", "OffsetFetch", "DescribeGroups"} {
+		for _, addr := range c.addrs() {
+			if !named[api+" "+addr] {
+				t.Errorf("%s: want an exemplar of each broker, got none with %s", api, addr)
 			}
 		}
 	}

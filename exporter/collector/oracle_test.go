@@ -97,6 +97,8 @@ type world struct {
 	oracle
 	open map[string]sarama.AsyncProducer // transactions under way, by topic: one in each at most, so that markers can be counted
 	in   map[string]tp                   // the partition that they wrote to
+
+	reader *reading // the transaction of one that reads; nil while there is none
 }
 
 var worldTopics = []string{"a", "b", "c"}
@@ -104,6 +106,7 @@ var worldTopics = []string{"a", "b", "c"}
 const worldPartitions = 2
 
 func TestAgainstAnOracle(t *testing.T) {
+	t.Parallel()
 	s := *seed
 	if s == 0 {
 		s = uint64(time.Now().UnixNano())
@@ -165,7 +168,7 @@ func (w *world) step() string {
 		do     func() string
 	}
 	kinds := []kind{
-		{24, w.append}, {24, w.commitSomewhere}, {10, w.reset}, {8, w.begin}, {10, w.finish}, {6, w.deleteRecords}, {4, w.retention}, {5, w.deleteTopic}, {4, w.deleteGroup},
+		{24, w.append}, {24, w.commitSomewhere}, {10, w.reset}, {8, w.begin}, {10, w.finish}, {5, w.beginReading}, {5, w.finishReading}, {6, w.deleteRecords}, {4, w.retention}, {5, w.deleteTopic}, {4, w.deleteGroup},
 	}
 	total := 0
 	for _, k := range kinds {
@@ -288,7 +291,7 @@ func (w *world) deleteTopic() string {
 		w.create(topic)
 		return "create-again " + topic
 	}
-	if w.open[topic] != nil || len(w.logs) == worldPartitions {
+	if w.open[topic] != nil || len(w.logs) == worldPartitions || w.reader != nil && w.reader.at.topic == topic {
 		return ""
 	}
 	if err := w.admin.DeleteTopic(topic); err != nil {

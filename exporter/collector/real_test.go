@@ -132,6 +132,7 @@ func (c *client) join(group, topic string) {
 }
 
 func TestARealKafka(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t, kafkatest.Env(map[string]string{"KAFKA_BROKER_RACK": "r1"}))
 	c := newClient(t, broker.Addr)
 	c.topic("orders", 3)
@@ -200,6 +201,7 @@ func TestARealKafka(t *testing.T) {
 }
 
 func TestLagIsNeverNegativeWhileAConsumerKeepsUp(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t)
 	c := newClient(t, broker.Addr)
 	c.topic("busy", 1)

@@ -16,12 +16,24 @@ import (
 	"github.com/kafkalab/kafkalab/exporter/collector"
 )
 
-func TestRequestsDependOnBrokersNotOnPartitionsOrGroups(t *testing.T) {
+// withoutRaceDetector leaves to a run without it what only counts and weighs, in clusters so large that it takes minutes for them. Where there are
+// races, small clusters have them too.
+func withoutRaceDetector(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("too large for the race detector; .ci/unit runs it without")
+	}
+}
+
+func TestScaleRequestsDependOnBrokersNotOnPartitionsOrGroups(t *testing.T) {
 	for name, s := range map[string]shape{
 		"a small cluster": small, "a middle cluster": middle, "a large cluster": large,
 		"more groups per broker than one request": {brokers: 2, partitions: 40, groups: 1200, commits: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if s != small {
+				withoutRaceDetector(t)
+			}
 			if s == large {
 				s.commits = 2 // they change no count, but how long this takes
 			}
@@ -140,7 +152,8 @@ func holds(t testing.TB, f fronts) held {
 	}
 }
 
-func TestAThousandCollectionsHoldNoMoreThanTheFirst(t *testing.T) {
+func TestScaleAThousandCollectionsHoldNoMoreThanTheFirst(t *testing.T) {
+	withoutRaceDetector(t)
 	f := newShaped(t, shape{brokers: 3, partitions: 200, groups: 20, commits: 10}).fronted()
 	// What is read seldom is read all the time.
 	e := newExporter(t, f.addrs(), func(c *collector.Config) { c.SlowInterval = time.Nanosecond })

@@ -62,6 +62,7 @@ func TestTheScrapeTimeoutIsTheDeadline(t *testing.T) {
 		"in the past: the limit":          {"-1", 1400 * time.Millisecond, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it only waits
 			e := newExporter(t, []string{silentListener(t)}, func(c *collector.Config) { c.Timeout = 4 * time.Second })
 			got, took := e.scrape(tt.header)
 			got.want(t, map[string]string{"kafka_up": "0"})

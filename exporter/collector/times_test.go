@@ -33,6 +33,7 @@ func (c *client) past(topic string, partition int32, ages []time.Duration) {
 
 // An exporter that has just started has seen nothing of the past, and finds out by a few questions in each collection.
 func TestAfterAStartTheAgeOfUnreadRecordsIsAskedFor(t *testing.T) {
+	t.Parallel()
 	const hours = 3
 	broker := kafkatest.Start(t)
 	c := newClient(t, broker.Addr)

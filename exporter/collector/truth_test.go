@@ -80,6 +80,7 @@ func toolGroups(t *testing.T, broker *kafkatest.Broker) map[string]string {
 }
 
 func TestLagIsWhatKafkasOwnToolSays(t *testing.T) {
+	t.Parallel()
 	broker := kafkatest.Start(t)
 	c := newClient(t, broker.Addr)
 	c.topic("orders", 3)
