@@ -17,8 +17,8 @@ import (
 //	metadata    1, to any broker
 //	groups      per broker: ListGroups, OffsetFetch, DescribeGroups (and ConsumerGroupDescribe) in chunks; ListOffsets (start)
 //	offsets     per leader: ListOffsets (end), begun only after every commit has been read
-//	the rest    ListPartitionReassignments to the controller, if a partition lacks replicas; and either what is read seldom (DescribeConfigs
-//	            to one broker, or DescribeLogDirs to each), or per leader ListOffsets by time
+//	the rest    ListPartitionReassignments to the controller, if a partition lacks replicas; what is read seldom (DescribeConfigs to one broker,
+//	            or DescribeLogDirs to each); and per leader ListOffsets by time, as often as fits
 //
 // A commit that is read before the end offset cannot be ahead of it, so lag needs no clamping. The price is a barrier, and so a broker
 // that does not answer: it may hold the others up for half of the time left the first time, and for the probation from then on.
@@ -30,11 +30,11 @@ type collection struct {
 	kept *kept
 
 	snap       *snapshot
-	peers      []*peer          // by index of snap.brokers
-	controller int32            // as the metadata have it: under KRaft any broker, which passes on what it is asked
-	questions  map[tp]time.Time // about the past of partitions
-	interval   time.Duration    // since the collection before
-	names      []string         // of all topics, sorted, whatever the filter leaves out
+	peers      []*peer // by index of snap.brokers
+	controller int32   // as the metadata have it: under KRaft any broker, which passes on what it is asked
+	unaged     []unaged
+	interval   time.Duration // since the collection before
+	names      []string      // of all topics, sorted, whatever the filter leaves out
 	grants     grants
 }
 
@@ -44,6 +44,9 @@ type peer struct {
 	link   *link
 	leads  []ref // the partitions that it leads
 	silent bool  // a request was not answered: no more are sent in this collection
+
+	asked     map[string]int // requests, by API
+	questions int            // about the past of partitions
 
 	groups                        []group
 	groupsProblem, offsetsProblem error
@@ -57,6 +60,7 @@ func (p *peer) ask(ctx context.Context, api string, send func(*sarama.Broker) er
 	if p.silent {
 		return fmt.Errorf("request %s from %s: not sent, an earlier request was not answered", api, p.link.addr)
 	}
+	p.asked[api]++
 	err := p.link.do(ctx, api, send)
 	if err != nil && !errors.Is(err, sarama.ErrUnsupportedVersion) {
 		p.silent = true
@@ -118,16 +122,14 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 	return c.snap, append(outcomes, c.kept.begun()...)
 }
 
-// rest is what lag need not wait for. At most one of the last two asks the brokers.
+// rest is what lag need not wait for.
 func (c *collection) rest(ctx context.Context) []outcome {
 	began := time.Now()
 	moves := ended(partMoves, began, c.reassigned(ctx))
 	began = time.Now()
-	var err error
-	if !c.refreshSlow(ctx) {
-		err = c.askPast(ctx)
-	}
-	times := ended(partTimes, began, err)
+	c.refreshSlow(ctx)
+	began = time.Now()
+	times := ended(partTimes, began, c.askPast(ctx))
 	c.snap.configs, c.snap.dirs, c.snap.sizes = c.kept.configs, c.kept.dirs, c.kept.sizes
 	c.snap.features = c.kept.features
 	return []outcome{moves, times}
@@ -221,7 +223,7 @@ func (c *collection) meet(listed []*sarama.Broker) {
 	}
 	for i := range c.snap.brokers {
 		b := &c.snap.brokers[i]
-		c.peers = append(c.peers, &peer{broker: b, link: c.pool.at(b.addr)})
+		c.peers = append(c.peers, &peer{broker: b, link: c.pool.at(b.addr), asked: map[string]int{}})
 	}
 	c.pool.keep(addrs)
 }

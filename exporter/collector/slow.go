@@ -55,12 +55,11 @@ func (k *kept) begun() []outcome {
 // configsPerRequest keeps the answer well under sarama's limit.
 const configsPerRequest = 2000
 
-// refreshSlow reads what is due and is read seldom, at most one part of it: so no collection has many more requests than another. It says
-// whether there was something.
-func (c *collection) refreshSlow(ctx context.Context) bool {
+// refreshSlow reads what is due and is read seldom, at most one part of it: so no collection has many more requests than another.
+func (c *collection) refreshSlow(ctx context.Context) {
 	oldest := slices.MinFunc(c.kept.slow, func(a, b outcome) int { return a.at.Compare(b.at) })
 	if !oldest.at.IsZero() && time.Since(oldest.at) < c.conf.SlowInterval {
-		return false
+		return
 	}
 	began := time.Now()
 	read := map[string]func(context.Context) error{partConfigs: c.readConfigs, partLogDirs: c.readLogDirs}[oldest.part]
@@ -71,7 +70,6 @@ func (c *collection) refreshSlow(ctx context.Context) bool {
 		slow[i].success = before
 	}
 	c.kept.slow = slow
-	return true
 }
 
 // readConfigs asks one broker for the chosen configs of the topics that are shown: their effective values, whoever set them.

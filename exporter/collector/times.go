@@ -1,13 +1,7 @@
 package collector
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
-
-	"github.com/IBM/sarama"
 
 	"github.com/kafkalab/kafkalab/exporter/lag"
 )
@@ -18,7 +12,6 @@ const remember = 7 * 24 * time.Hour
 // addTimes sets how old the oldest unread record of each commit is, and how long groups will take to catch up. Only partitions that somebody
 // has committed are remembered.
 func (c *collection) addTimes() {
-	c.questions = map[tp]time.Time{}
 	seen := make(map[string]past, len(c.kept.past))
 	drains := make(map[groupTopic]*lag.Drain, len(c.kept.drains))
 	for g := range c.snap.groups {
@@ -91,61 +84,8 @@ func (c *collection) addTime(m *commit, p *partition, seen past) {
 	} else {
 		m.retainedKnown = true
 	}
-	if when, more := h.Ask(p.endAt, next, c.interval, remember); more {
-		c.questions[tp{m.topic, p.id}] = when // if several groups read the partition, for one after the other
-		h.needs(remember)
-		return
+	u := unaged{m, p, h, next}
+	if _, more := u.age(c.interval); more {
+		c.unaged = append(c.unaged, u)
 	}
-	if m.behind, m.behindKnown = h.Behind(p.endAt, next); m.behindKnown {
-		h.needs(m.behind)
-	}
-}
-
-// askPast asks the leaders which offset their partitions had at the moments in question, in one request each. The answers serve the next
-// collection.
-func (c *collection) askPast(ctx context.Context) error {
-	if len(c.questions) == 0 {
-		return nil
-	}
-	problems := make([]error, len(c.peers))
-	answers := make([]*sarama.OffsetResponse, len(c.peers))
-	c.onEach(ctx, func(ctx context.Context, p *peer) {
-		i := slices.Index(c.peers, p)
-		ask := sarama.NewOffsetRequest(p.link.conf.Version)
-		n := 0
-		for _, r := range p.leads {
-			t := &c.snap.topics[r.topic]
-			id := t.partitions[r.partition].id
-			if when, ok := c.questions[tp{t.name, id}]; ok && n < c.conf.Questions {
-				ask.AddBlock(t.name, id, when.UnixMilli(), 1)
-				n++
-			}
-		}
-		if n == 0 {
-			return
-		}
-		problems[i] = p.ask(ctx, apiListOffsets, func(k *sarama.Broker) (err error) {
-			answers[i], err = k.GetAvailableOffsets(ask)
-			return err
-		})
-	})
-	for at, when := range c.questions {
-		p, history := c.snap.topic(at.topic).partition(at.partition), c.kept.past[at.topic][at.partition]
-		for _, answer := range answers {
-			if answer == nil {
-				continue
-			}
-			block := answer.GetBlock(at.topic, at.partition)
-			switch {
-			case block == nil:
-			case block.Err != sarama.ErrNoError:
-				problems = append(problems, fmt.Errorf("%s for %s/%d: %w", apiListOffsets, at.topic, at.partition, block.Err))
-			case block.Offset >= 0:
-				history.Learn(when, block.Offset)
-			default: // nothing as young as that
-				history.Learn(when, p.end.value)
-			}
-		}
-	}
-	return errors.Join(problems...)
 }
