@@ -35,7 +35,8 @@ func NewPages(families []Family, shared ...string) (*Pages, error) {
 }
 
 // Before answers with a page that fill fills, followed by what next answers, as one answer. Next is promhttp's handler of a registry that has
-// none of the page's families; it chooses the format, and ends the answer as the format wants it.
+// none of the page's families; it chooses the format, and ends the answer as the format wants it. Both heed the parameter name[], which a client that wants
+// but some of the families repeats for each.
 func (p *Pages) Before(next http.Handler, fill func(*Page)) http.Handler {
 	return p.compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		page := p.spare.Swap(nil)
@@ -54,6 +55,7 @@ func (p *Pages) Before(next http.Handler, fill func(*Page)) http.Handler {
 			return
 		}
 		page.Begin(expfmt.Format(w.Header().Get("Content-Type")))
+		page.Only(r.URL.Query()["name[]"])
 		fill(page)
 		if _, err := page.WriteTo(w); err != nil {
 			panic(http.ErrAbortHandler) // whoever asked has hung up, or must not take the half for the whole

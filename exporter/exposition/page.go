@@ -59,6 +59,7 @@ type row struct {
 	sample string   // the samples' name
 	body   []byte   // the samples
 	seen   []uint   // a bit for each block that there is a sample with
+	unsent bool     // nobody asked for it
 	next   *row     // that got a sample after this one, and will again, for the next partition
 }
 
@@ -126,11 +127,18 @@ func (p *Page) Begin(format expfmt.Format) {
 		}
 	}
 	for _, r := range p.rows {
-		r.body = r.body[:0]
+		r.body, r.unsent = r.body[:0], false
 		clear(r.seen)
 	}
 	p.shared, p.set = nil, -1
 	clear(p.ids)
+}
+
+// Only leaves out all families but these, until the page begins anew. No names leave out none, as Prometheus' own handler has it.
+func (p *Page) Only(names []string) {
+	for _, r := range p.rows {
+		r.unsent = len(names) > 0 && !slices.Contains(names, r.Name)
+	}
 }
 
 // Share sets the values of the shared labels for the samples to come.
@@ -148,6 +156,9 @@ func (p *Page) Add(family string, v float64, values ...string) {
 		panic(fmt.Sprintf("exposition: no family %s with %d labels and %d shared ones", family, len(values), len(p.shared)))
 	}
 	p.last = r
+	if r.unsent {
+		return
+	}
 	if p.set != r.set || !slices.Equal(p.values, values) {
 		p.label(r, values)
 	}
