@@ -33,6 +33,7 @@ type Config struct {
 	// TopicGranularity is how finely topics are shown, GroupGranularity the lag of groups; default PerPartition. Without detail of groups
 	// nobody is asked for commits.
 	TopicGranularity, GroupGranularity Granularity
+	Families                           Filter // which metrics are shown, by their names, of those that the granularity leaves; not those of the requests to Kafka
 	// EmptyGroups is how long a group without members is shown after its last commit that the exporter has seen; 0: always. A group can
 	// commit without members: some clients take partitions by themselves.
 	EmptyGroups time.Duration
@@ -119,7 +120,7 @@ func New(c Config) (*Exporter, error) {
 	e.hidden = map[string]bool{}
 	families := names.families(c.TopicConfigs)
 	for _, f := range families {
-		if !c.shows(f.grain()) {
+		if !c.shows(f) {
 			e.hidden[f.Name] = true
 		}
 	}

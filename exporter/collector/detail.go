@@ -14,6 +14,9 @@ const (
 	NoDetail     Granularity = "none"
 )
 
+// Granularities lists them.
+func Granularities() []Granularity { return []Granularity{PerPartition, PerTopic, NoDetail} }
+
 // check sets the default.
 func (g *Granularity) check(what string) error {
 	switch *g {
@@ -36,8 +39,12 @@ func (f Family) grain() grain {
 	return grain{group: has("group", "consumergroup", "group_id"), topic: has("topic", "topic_name"), partition: has("partition", "partition_id")}
 }
 
-// shows says whether series of that kind are wanted.
-func (c *Config) shows(g grain) bool {
+// shows says whether the family is wanted.
+func (c *Config) shows(f Family) bool {
+	if !c.Families.Takes(f.Name) {
+		return false
+	}
+	g := f.grain()
 	of := c.TopicGranularity
 	if g.group {
 		of = c.GroupGranularity

@@ -14,6 +14,19 @@ func Families() []Family {
 	return slices.Concat(clusterFamilies(), topicFamilies(), groupFamilies(), selfFamilies(), requestFamilies())
 }
 
+// FamilyNames are the names of all families that an exporter with these Names and TopicConfigs can show.
+func FamilyNames(names []Naming, topicConfigs []string) ([]string, error) {
+	n, err := newNamings(names)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, f := range n.families(topicConfigs) {
+		all = append(all, f.Name)
+	}
+	return all, nil
+}
+
 // Shows lists the families that Show has samples of: all but those of the requests to Kafka, which a registry has.
 func (e *Exporter) Shows() []exposition.Family {
 	var all []exposition.Family

@@ -24,16 +24,16 @@ func (c Cluster) Collector(log *slog.Logger) (collector.Config, error) {
 	settings, err := c.client().Config()
 	topics, badTopics := collector.NewFilter(c.Topic.Filter, c.Topic.Exclude)
 	groups, badGroups := collector.NewFilter(c.Group.Filter, c.Group.Exclude)
-	var names []collector.Naming
-	for _, n := range c.Compat {
-		names = append(names, collector.Naming(n))
-	}
+	families, badFamilies := collector.NewFilter("", c.Series.Exclude)
 	return collector.Config{
 		Kafka:        settings,
 		Brokers:      c.Kafka.Brokers,
 		Topics:       topics,
 		Groups:       groups,
-		Names:        names,
+		Names:        c.names(),
+		Families:     families,
+		MaxSeries:    c.Series.Limit,
+		EmptyGroups:  c.Group.EmptyFor,
 		Timeout:      c.Collect.Timeout,
 		MinInterval:  orNever(c.Collect.MinInterval),
 		MaxAge:       c.Collect.MaxAge,
@@ -41,7 +41,18 @@ func (c Cluster) Collector(log *slog.Logger) (collector.Config, error) {
 		TopicConfigs: c.Topic.Config,
 		Questions:    orNever(c.Lag.Questions),
 		Logger:       log,
-	}, errors.Join(err, badTopics, badGroups)
+
+		TopicGranularity: c.Topic.Granularity,
+		GroupGranularity: c.Group.Granularity,
+	}, errors.Join(err, badTopics, badGroups, badFamilies)
+}
+
+func (c Cluster) names() []collector.Naming {
+	var names []collector.Naming
+	for _, n := range c.Compat {
+		names = append(names, collector.Naming(n))
+	}
+	return names
 }
 
 // orNever turns a 0 that was asked for into what the collector takes for it: to the collector 0 is "not said".

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"regexp/syntax"
 	"slices"
 	"strings"
 	"time"
@@ -37,6 +36,7 @@ type Cluster struct {
 	Topic   Topic      `yaml:"topic"`
 	Group   Group      `yaml:"group"`
 	Lag     Lag        `yaml:"lag"`
+	Series  Series     `yaml:"series"`
 	Collect Collect    `yaml:"collect"`
 	Probe   Probe      `yaml:"probe"`
 	Compat  []string   `yaml:"compat"` // whose names the metrics have
@@ -48,16 +48,25 @@ type Kafka struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// Topic is which topics are shown, and which of their configs.
+// Topic is which topics are shown, which of their configs, and how finely.
 type Topic struct {
-	Filter  string   `yaml:"filter"`
-	Exclude string   `yaml:"exclude"`
-	Config  []string `yaml:"config"`
+	Filter      string                `yaml:"filter"`
+	Exclude     string                `yaml:"exclude"`
+	Config      []string              `yaml:"config"`
+	Granularity collector.Granularity `yaml:"granularity"`
 }
 
-// Group is which consumer groups are shown.
+// Group is which consumer groups are shown, how finely, and for how long after they have lost their last member.
 type Group struct {
-	Filter  string `yaml:"filter"`
+	Filter      string                `yaml:"filter"`
+	Exclude     string                `yaml:"exclude"`
+	Granularity collector.Granularity `yaml:"granularity"`
+	EmptyFor    time.Duration         `yaml:"empty_for"`
+}
+
+// Series is how many there may be, and which are left out.
+type Series struct {
+	Limit   int    `yaml:"limit"`
 	Exclude string `yaml:"exclude"`
 }
 
@@ -86,9 +95,10 @@ type Probe struct {
 // SetDefaults fills in what need not be said.
 func (c *Cluster) SetDefaults() {
 	*c = Cluster{
-		Kafka:   Kafka{Brokers: []string{"127.0.0.1:9092"}, Timeout: 5 * time.Second},
-		Topic:   Topic{Filter: ".*", Config: []string{"min.insync.replicas", "retention.ms", "retention.bytes", "cleanup.policy", "max.message.bytes"}},
-		Group:   Group{Filter: ".*"},
+		Kafka: Kafka{Brokers: []string{"127.0.0.1:9092"}, Timeout: 5 * time.Second},
+		Topic: Topic{Filter: ".*", Granularity: collector.PerPartition,
+			Config: []string{"min.insync.replicas", "retention.ms", "retention.bytes", "cleanup.policy", "max.message.bytes"}},
+		Group:   Group{Filter: ".*", Granularity: collector.PerPartition},
 		Lag:     Lag{Questions: 500},
 		Collect: Collect{Timeout: 10 * time.Second, MinInterval: time.Second, SlowInterval: time.Minute, MaxAge: time.Minute},
 		Probe:   Probe{Topic: probe.DefaultTopic, Interval: probe.DefaultInterval, Deadline: probe.DefaultDeadline},
@@ -159,6 +169,8 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])
 // configForm is what Kafka's names of topic configs look like.
 var configForm = regexp.MustCompile(`^[a-z][a-z0-9]*(\.[a-z0-9]+)*$`)
 
+const day = 24 * time.Hour
+
 // Validate reports every problem as `field: problem (got value)`, one a line. It opens no file: Collector does.
 func (c Cluster) Validate() error {
 	var p problems
@@ -173,19 +185,8 @@ func (c Cluster) Validate() error {
 		}
 	}
 	p.lasting("kafka.timeout", c.Kafka.Timeout, 100*time.Millisecond, 5*time.Minute)
-	p.expression("topic.filter", c.Topic.Filter)
-	p.expression("topic.exclude", c.Topic.Exclude)
-	p.expression("group.filter", c.Group.Filter)
-	p.expression("group.exclude", c.Group.Exclude)
-	for i, key := range c.Topic.Config {
-		field := fmt.Sprintf("topic.config[%d]", i)
-		p.need(configForm.MatchString(key), field, "must be the name of a topic config, as retention.ms", key)
-		p.need(!slices.Contains(c.Topic.Config[:i], key), field, "must be there once only", key)
-	}
-	if c.Lag.Questions < 0 || c.Lag.Questions > 1_000_000 {
-		p = append(p, fmt.Errorf("lag.questions: must be within 0..1000000 (got %d)", c.Lag.Questions))
-	}
-	const day = 24 * time.Hour
+	p.shown(c)
+	p.whole("lag.questions", c.Lag.Questions, 1_000_000)
 	t := c.Collect
 	p.lasting("collect.timeout", t.Timeout, 100*time.Millisecond, 5*time.Minute)
 	p.lasting("collect.max_age", t.MaxAge, time.Second, day)
@@ -200,26 +201,4 @@ func (c Cluster) Validate() error {
 		p.need(slices.Contains(collector.Namings(), collector.Naming(name)), fmt.Sprintf("compat[%d]", i), "must be native, kafka_exporter or kminion", name)
 	}
 	return errors.Join(p...)
-}
-
-// problems collects every finding before any is returned.
-type problems []error
-
-func (p *problems) need(ok bool, field, problem, got string) {
-	if !ok {
-		*p = append(*p, fmt.Errorf("%s: %s (got %q)", field, problem, got))
-	}
-}
-
-func (p *problems) lasting(field string, got, low, high time.Duration) {
-	if got < low || got > high {
-		*p = append(*p, fmt.Errorf("%s: must be within %s..%s (got %s)", field, low, high, got))
-	}
-}
-
-func (p *problems) expression(field, expr string) {
-	_, err := collector.NewFilter(expr, "")
-	if cause := (*syntax.Error)(nil); errors.As(err, &cause) {
-		*p = append(*p, fmt.Errorf("%s: must be a regular expression: %s at %q (got %q)", field, cause.Code, cause.Expr, expr))
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/kafkalab/kafkalab/exporter/collector"
 )
 
 // String says what the exporter would do about the cluster, in a few lines for people.
@@ -19,8 +21,9 @@ func (c Cluster) String() string {
 		fmt.Fprintf(&b, "  %-11s%s\n", what, fmt.Sprintf(format, args...))
 	}
 	line("connects", "to %s, by %s, as %s", strings.Join(c.Kafka.Brokers, ", "), c.transport(), c.identity())
-	line("topics", "%s; configs %s", chosen(c.Topic.Filter, c.Topic.Exclude), cmp.Or(strings.Join(c.Topic.Config, ", "), "none"))
-	line("groups", "%s", chosen(c.Group.Filter, c.Group.Exclude))
+	line("topics", "%s; %s; configs %s", chosen(c.Topic.Filter, c.Topic.Exclude), finely(c.Topic.Granularity), cmp.Or(strings.Join(c.Topic.Config, ", "), "none"))
+	line("groups", "%s; %s%s", chosen(c.Group.Filter, c.Group.Exclude), finely(c.Group.Granularity), c.Group.empty())
+	line("series", "%s", c.Series)
 	often := "at every scrape"
 	if c.Collect.MinInterval > 0 {
 		often = "when scraped, every " + short(c.Collect.MinInterval) + " at most"
@@ -30,6 +33,35 @@ func (c Cluster) String() string {
 	line("is probed", "%s", c.Probe)
 	line("when down", "the last reading is shown for %s", short(c.Collect.MaxAge))
 	return b.String()
+}
+
+func finely(g collector.Granularity) string {
+	switch g {
+	case collector.PerTopic:
+		return "by topic, no single partitions"
+	case collector.NoDetail:
+		return "no topics, no partitions"
+	}
+	return "by partition"
+}
+
+func (g Group) empty() string {
+	if g.EmptyFor == 0 {
+		return ""
+	}
+	return "; those without members for " + short(g.EmptyFor) + " after their last commit"
+}
+
+// String says how many there may be.
+func (s Series) String() string {
+	text := "all"
+	if s.Exclude != "" {
+		text += " but " + s.Exclude
+	}
+	if s.Limit > 0 {
+		text += fmt.Sprintf("; %d at most, or whole metrics are left out", s.Limit)
+	}
+	return text
 }
 
 // String says what the probe does.

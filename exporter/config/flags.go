@@ -46,8 +46,17 @@ func NewFlags(app *kingpin.Application) *Flags {
 	flag("topic.exclude", "Topics to leave out, of those that topic.filter takes.", "").StringVar(&c.Topic.Exclude)
 	flag("topic.config", "Topic config to show, by Kafka's name; repeat the flag or separate by commas.",
 		strings.Join(d.Topic.Config, ",")).StringsVar(&c.Topic.Config)
+	levels := "partition, topic (sums over partitions) or none"
+	flag("topic.granularity", "How finely topics are shown: "+levels+".", string(d.Topic.Granularity)).StringVar((*string)(&c.Topic.Granularity))
 	flag("group.filter", "Consumer groups to show.", d.Group.Filter).StringVar(&c.Group.Filter)
 	flag("group.exclude", "Consumer groups to leave out, of those that group.filter takes.", "").StringVar(&c.Group.Exclude)
+	flag("group.granularity", "How finely commits and lag of groups are shown: "+levels+", which asks no broker for commits.",
+		string(d.Group.Granularity)).StringVar((*string)(&c.Group.Granularity))
+	flag("group.empty-for", "How long a consumer group without members is shown after the last commit of it that the exporter has seen; 0: always.",
+		d.Group.EmptyFor.String()).DurationVar(&c.Group.EmptyFor)
+	flag("series.limit", "Most series that a cluster may have. While it has more, whole metrics are left out, those of single partitions first, and counted in kafka_exporter_dropped_series_total; 0: no limit.",
+		strconv.Itoa(d.Series.Limit)).IntVar(&c.Series.Limit)
+	flag("series.exclude", "Metrics to leave out, by their names.", "").StringVar(&c.Series.Exclude)
 	flag("lag.questions", "About how many partitions per broker Kafka is asked at most, in one reading, when their records were written, where the exporter has not seen it itself; 0: none.",
 		strconv.Itoa(d.Lag.Questions)).IntVar(&c.Lag.Questions)
 	flag("collect.timeout", "Longest time for reading the cluster, when the scrape does not set a shorter one.",
