@@ -107,12 +107,13 @@ func until(t *testing.T, what string, within time.Duration, is func() bool) time
 	return time.Since(began)
 }
 
+// A broker on a busy machine may be away for longer than the usual time to give up.
 const restartable = `
 name: restartable
 payload: {bytes: 500, compressibility: 0.5}
 warmup: 1s
 topic: {partitions: 4}
-producer: {clients: 2, acks: all, in_flight: 2000}
+producer: {clients: 2, acks: all, in_flight: 2000, give_up: 2m}
 `
 
 // One broker serves all of these: starting one takes longer than most of them.
