@@ -26,6 +26,8 @@ require (
 	k8s.io/client-go v0.35.4
 )
 
+require golang.org/x/tools v0.51.0 // indirect
+
 require (
 	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
 	github.com/alecthomas/units v0.0.0-20240927000941-0f3dac36c52b // indirect

@@ -57,8 +57,10 @@ func (s *settings) flags(app *cli.App) {
 
 func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 	var s settings
+	var r replaying
 	app := cli.New("tuner", about, stdout, stderr)
 	s.flags(app)
+	r.flags(app)
 	command, log, code, done := app.Parse(args)
 	if done {
 		return code
@@ -71,6 +73,8 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 		err = showLedger(stdout, s.ledger, s.jsonOut)
 	case "ledger verify":
 		err = verifyLedger(stdout, s.ledger)
+	case "replay":
+		err = r.run(ctx, stdout, stderr)
 	case "status":
 		err = showStatus(ctx, stdout, s.address, s.jsonOut)
 	default:

@@ -21,6 +21,10 @@ type login struct {
 	PasswordFile string `yaml:"password_file"`
 }
 
+type names []string
+
+func (names) Lone() {}
+
 type file struct {
 	Wait  time.Duration     `yaml:"wait"`
 	Limit *float64          `yaml:"limit"`
@@ -29,18 +33,20 @@ type file struct {
 	Tags  map[string]string `yaml:"tags"`
 	Items []item            `yaml:"items"`
 	Login login             `yaml:"login"`
+	Step  strict.Number     `yaml:"step"`
+	Rules names             `yaml:"rules"`
 	Own   string            `yaml:"-"`
 }
 
 func TestWhatAFileSaysIsReadAndTheRestKeepsItsValue(t *testing.T) {
 	got := file{Seed: 3, Own: "mine"}
-	r, err := strict.Read([]byte("wait: 5s\nlimit: 2.5\non: true\ntags: {a: 1, b: x}\nitems: [{name: one}, {name: two, count: 1e3}]\n"), &got)
+	r, err := strict.Read([]byte("wait: 5s\nlimit: 2.5\non: true\ntags: {a: 1, b: x}\nitems: [{name: one}, {name: two, count: 1e3}]\nstep: 0.10\nrules: one\n"), &got)
 	if err != nil || r.Err("f") != nil {
 		t.Fatal(err, r.Err("f"))
 	}
 	limit := 2.5
 	want := file{
-		Wait: 5 * time.Second, Limit: &limit, Seed: 3, On: true, Own: "mine",
+		Wait: 5 * time.Second, Limit: &limit, Seed: 3, On: true, Own: "mine", Step: "0.10", Rules: names{"one"},
 		Tags: map[string]string{"a": "1", "b": "x"}, Items: []item{{"one", 7}, {"two", 1000}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -64,10 +70,13 @@ f:3:7: wait: must be a duration with its unit, as 250ms, 10s or 5m (got 5)`,
 			"login: {user: u, password: hunter2}\n",
 			`f:1:18: login.password: must not be in the file: a secret is in a file or an environment variable of its own, which password_file name (got a value that is not shown)`,
 		},
-		"a field of another part":          {"user: u\n", `f:1:1: user: unknown field here, but one of login: is it indented as it should be? must be one of items, limit, login, on, seed, tags, wait (got "u")`},
-		"a field that is not for a file":   {"own: x\n", `f:1:1: own: unknown field, probably on; must be one of items, limit, login, on, seed, tags, wait (got "x")`},
-		"a name with a line break in it":   {"\"a\\nb\": 1\n", `f:1:1: "a\nb": unknown field; must be one of items, limit, login, on, seed, tags, wait (got 1)`},
+		"a field of another part":          {"user: u\n", `f:1:1: user: unknown field here, but one of login: is it indented as it should be? must be one of items, limit, login, on, rules, seed, step, tags, wait (got "u")`},
+		"a field that is not for a file":   {"own: x\n", `f:1:1: own: unknown field, probably on; must be one of items, limit, login, on, rules, seed, step, tags, wait (got "x")`},
+		"a name with a line break in it":   {"\"a\\nb\": 1\n", `f:1:1: "a\nb": unknown field; must be one of items, limit, login, on, rules, seed, step, tags, wait (got 1)`},
 		"a number for an answer":           {"on: 1\n", `f:1:5: on: must be true or false (got 1)`},
+		"text for a number as written":     {"step: a\n", `f:1:7: step: must be a number, without quotes (got "a")`},
+		"quotes about a number":            {"step: \"1\"\n", `f:1:7: step: must be a number, without quotes (got "1")`},
+		"fields for a list of texts":       {"rules: {a: b}\n", `f:1:8: rules: must be a list (got fields)`},
 		"a list for names and values":      {"tags: [a]\n", `f:1:7: tags: must be names with values (got a list)`},
 		"the second of two, and the first": {"seed: 1\nseed: 2\n", `f:2:1: seed: must be there once only: line 1 has it too (got 2)`},
 	} {

@@ -15,7 +15,17 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-var durationType = reflect.TypeFor[time.Duration]()
+// Number is a number as it is written, for values whose type is known only later, or that must not lose a decimal.
+type Number string
+
+// Lone is a list for which a single value may be written without brackets.
+type Lone interface{ Lone() }
+
+var (
+	durationType = reflect.TypeFor[time.Duration]()
+	numberType   = reflect.TypeFor[Number]()
+	loneType     = reflect.TypeFor[Lone]()
+)
 
 // value reads n into to, a settable struct, list, map of texts, scalar, or pointer to one.
 func (r *Reader) value(n *yaml.Node, field string, to reflect.Value) {
@@ -94,6 +104,11 @@ func join(field, name string) string {
 }
 
 func (r *Reader) list(n *yaml.Node, field string, to reflect.Value) {
+	if n.Kind == yaml.ScalarNode && to.Type().Implements(loneType) {
+		to.Set(reflect.MakeSlice(to.Type(), 1, 1))
+		r.value(n, field, to.Index(0))
+		return
+	}
 	if n.Kind != yaml.SequenceNode {
 		r.bad(n, field, "must be a list (got %s)", hide(field, got(n)))
 		return
@@ -132,6 +147,11 @@ func scalar(n *yaml.Node, to reflect.Value) (wanted string) {
 			return "a duration with its unit, as 250ms, 10s or 5m"
 		}
 		to.SetInt(int64(d))
+	case to.Type() == numberType:
+		if !number {
+			return "a number, without quotes"
+		}
+		to.SetString(text)
 	case to.Kind() == reflect.Int || to.Kind() == reflect.Int64:
 		v, wanted := whole(text)
 		if !number || wanted != "" {

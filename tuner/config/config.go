@@ -16,6 +16,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/space/spec"
 )
 
 // Mode says how far the tuner may go.
@@ -35,6 +36,7 @@ type File struct {
 	Target     Target     `yaml:"target"`
 	Prometheus Prometheus `yaml:"prometheus"`
 	Knobs      []Knob     `yaml:"knobs"`
+	Limits     []string   `yaml:"limits,omitempty"` // between knobs and what the pod has, as heap + 300 <= 0.9*pod.memory
 	Objective  Objective  `yaml:"objective"`
 	Guards     []Guard    `yaml:"guards"`
 	Windows    Windows    `yaml:"windows"`
@@ -62,18 +64,8 @@ type Prometheus struct {
 	ScrapeInterval time.Duration `yaml:"scrape_interval"`
 }
 
-// Knob is one setting; Unit gives its scale.
-type Knob struct {
-	Name           string  `yaml:"name"`
-	Env            string  `yaml:"env"`
-	Format         string  `yaml:"format"`
-	Unit           string  `yaml:"unit"`
-	Min            int64   `yaml:"min"`
-	Max            int64   `yaml:"max"`
-	Steps          []int64 `yaml:"steps"`
-	ReadBack       string  `yaml:"readback"`
-	MemoryFraction float64 `yaml:"memory_fraction"`
-}
+// Knob is one setting as the file has it.
+type Knob = spec.Knob
 
 // Objective is what is maximised under which SLO, and what counts as better.
 type Objective struct {
@@ -198,30 +190,26 @@ func Parse(name string, text []byte) (File, error) {
 
 // Question is a digest of what decides how trials come out: knobs, objective, guards and windows. Answers to another question say nothing here.
 func (f File) Question() string {
-	text, _ := yaml.Marshal(File{Knobs: f.Knobs, Objective: f.Objective, Guards: f.Guards, Windows: f.Windows}) // such a struct always encodes
+	text, _ := yaml.Marshal(File{Knobs: f.Knobs, Limits: f.Limits, Objective: f.Objective, Guards: f.Guards, Windows: f.Windows}) // such a struct always encodes
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 
 // Space are the knobs as the other packages use them.
-func (f File) Space() []space.Knob {
-	knobs := make([]space.Knob, len(f.Knobs))
-	for i, k := range f.Knobs {
-		knobs[i] = k.space()
-	}
-	return knobs
-}
+func (f File) Space() []space.Knob { return f.SearchSpace().Knobs }
 
-func (k Knob) space() space.Knob {
-	scale := int64(0)
-	switch k.Unit {
-	case "MiB":
-		scale = 1 << 20
-	case "threads", "count":
-		scale = 1
+// SearchSpace is the knobs with the limits between them. What could not be read of a file that was accepted is nothing.
+func (f File) SearchSpace() space.Space { return f.space(func(string, string) {}) }
+
+func (f File) space(report func(field, problem string)) space.Space {
+	out := space.Space{Knobs: spec.Build(f.Knobs, "knobs", report)}
+	for i, text := range f.Limits {
+		l, err := space.ParseLimit(text)
+		if err != nil {
+			report(fmt.Sprintf("limits[%d]", i), err.Error())
+			continue
+		}
+		out.Limits = append(out.Limits, l)
 	}
-	return space.Knob{
-		Name: k.Name, Env: k.Env, Format: k.Format, Unit: k.Unit, Scale: scale, Min: k.Min, Max: k.Max, Steps: k.Steps,
-		Source: space.Source(k.ReadBack), MemoryFraction: k.MemoryFraction,
-	}
+	return out
 }

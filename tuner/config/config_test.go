@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/space"
 )
@@ -47,14 +48,14 @@ windows:
 func TestBadFiles(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
 		"unknown field":              {"mode: auto", "mood: auto", `f.yaml:2:1: mood: unknown field, probably mode; must be one of budgets, guards`},
-		"unknown field deep inside":  {"    readback: jvm-heap", "    read_back: jvm-heap", `f.yaml:19:5: knobs[0].read_back: unknown field, probably readback; must be one of env, format`},
+		"unknown field deep inside":  {"    readback: jvm-heap", "    read_back: jvm-heap", `f.yaml:19:5: knobs[0].read_back: unknown field, probably readback; must be one of choices, default, env, format`},
 		"a field twice":              {"mode: auto", "mode: auto\nmode: observe", `f.yaml:3:1: mode: must be there once only: line 2 has it too (got "observe")`},
 		"another version":            {"version: 1", "version: 2", "f.yaml:1:10: version: want 1 (got 2)"},
 		"no version":                 {"version: 1\n", "", "version: want 1 (got 0)"},
 		"a mode that is not there":   {"mode: auto", "mode: yolo", `f.yaml:2:7: mode: want observe, recommend or auto (got "yolo")`},
-		"text for a number":          {"min: 256", "min: many", `f.yaml:16:10: knobs[0].min: must be a whole number (got "many")`},
-		"quoted number":              {"min: 256", `min: "256"`, `knobs[0].min: must be a whole number, without quotes (got "256")`},
-		"fraction for an integer":    {"min: 256", "min: 256.5", `knobs[0].min: must be a whole number (got 256.5)`},
+		"text for a number":          {"min: 256", "min: many", `f.yaml:16:10: knobs[0].min: must be a number, without quotes (got "many")`},
+		"quoted number":              {"min: 256", `min: "256"`, `knobs[0].min: must be a number, without quotes (got "256")`},
+		"fraction for an integer":    {"min: 256", "min: 256.5", `knobs[0].min: want a whole number (got 256.5)`},
 		"nothing for a value":        {"name: heap", "name:", "knobs[0].name: must have a value (got nothing)"},
 		"a list for a value":         {"name: heap", "name: [heap]", "knobs[0].name: must be text (got a list)"},
 		"a value for a list":         {`bootstrap: ["kafka:9092"]`, "bootstrap: kafka:9092", `target.bootstrap: must be a list (got "kafka:9092")`},
@@ -207,7 +208,7 @@ func TestQuestion(t *testing.T) {
 		"the objective": {func(f *config.File) { f.Objective.SLO++ }, false},
 		"a window":      {func(f *config.File) { f.Windows.Count++ }, false},
 		"a guard":       {func(f *config.File) { *f.Guards[0].Max = 1 }, false},
-		"a step":        {func(f *config.File) { f.Knobs = append(f.Knobs, config.Knob{Steps: []int64{1}}) }, false},
+		"a step":        {func(f *config.File) { f.Knobs = append(f.Knobs, config.Knob{Steps: []strict.Number{"1"}}) }, false},
 	} {
 		if (question(c.change) == first) != c.same {
 			t.Errorf("%s: want the same question: %v", name, c.same)

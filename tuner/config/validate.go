@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -68,21 +69,19 @@ func (f File) validateKnobs(s *strict.Reader) {
 	if len(f.Knobs) == 0 {
 		s.Addf("knobs", "want at least one (got none)")
 	}
-	names, variables := map[string]bool{}, map[string]bool{}
+	sp := f.space(func(field, problem string) {
+		s.Add(field, problem)
+		s.Fail(field) // nothing more is said of what could not be read
+	})
+	s.AddAll("", errors.Join(sp.Validate()...))
+	variables := map[string]bool{}
 	for i, k := range f.Knobs {
 		path := fmt.Sprintf("knobs[%d]", i)
-		sk := k.space()
-		for _, err := range sk.Validate() {
-			field, problem, _ := strings.Cut(err.Error(), ": ")
-			s.Addf(path+"."+field, "%s", problem)
-		}
-		if names[k.Name] {
-			s.Addf(path+".name", "is there twice (got %q)", k.Name)
-		}
+		s.AddAll(path, errors.Join(sp.Knobs[i].Validate()...))
 		if variables[k.Env] {
 			s.Addf(path+".env", "is another knob's already (got %q)", k.Env)
 		}
-		names[k.Name], variables[k.Env] = true, true
+		variables[k.Env] = true
 		if k.ReadBack == "jvm-heap" && len(f.Target.JVMMetrics) == 0 {
 			s.Addf("target.jvm_metrics", "want an address, since %s reads back from the JVM (got none)", path)
 		}

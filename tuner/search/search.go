@@ -1,164 +1,160 @@
-// Package search chooses the next configuration to try by changing one knob at a time, which is what a careful person does and the baseline
-// that cleverer searches are compared with.
+// Package search chooses the next configuration to try.
 //
-// It is pure: the proposal follows from the knobs, the incumbent and what was tried, so a search that was killed goes on as if it had not been.
-// It promises never to propose a configuration twice (except one whose measurement was inconclusive, and that once more), never one outside
-// the range or the memory limit, and to come to an end. It leaves out judging and applying.
+// Every algorithm has one method, Suggest, which is given all trials so far and keeps nothing of its own: the same configuration, seed and
+// history give the same suggestion, so a search that was killed goes on as if it had not been, and the ledger is its only memory. The first
+// suggestion is the start, so that everything is compared with it. Suggestions are inside every range and limit.
+//
+// GP is the one to use; OneKnob, Random and Grid are what it is compared with. Next is the careful person's search that the loop uses, which
+// knows nothing of measured values, only of verdicts. The package leaves out measuring, judging and applying.
 package search
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/kafkalab/kafkalab/tuner/space"
 )
 
-// Outcome of an earlier trial, as far as the search cares.
-type Outcome int
+// Trial is a configuration that was tried, with what was measured.
+type Trial struct {
+	Point  space.Point
+	Value  float64   // of the objective
+	Bounds []float64 // of what is bounded, in the order of Config.Bounds
+	Failed bool      // the configuration cannot run; nothing was measured
+}
 
-// The outcomes.
+// Bound is a constraint on something measured: at most Limit, or at least.
+type Bound struct {
+	Name    string
+	Limit   float64
+	AtLeast bool
+}
+
+// Holds says whether a value is inside.
+func (b Bound) Holds(v float64) bool {
+	if b.AtLeast {
+		return v >= b.Limit
+	}
+	return v <= b.Limit
+}
+
+// Config is what a search is about.
+type Config struct {
+	Space    space.Space
+	Pod      space.Pod
+	Pool     []space.Point // the only configurations that there are; nil: all of the space
+	Start    space.Point
+	Minimize bool
+	Bounds   []Bound
+	Seed     uint64
+	// RestartCost is what a restart costs, in measurements: a trial that needs one must promise so much more.
+	RestartCost float64
+	// Earlier are trials of an earlier study of something similar; they guide, and count as nothing tried.
+	Earlier []Trial
+}
+
+// Suggestion is the next configuration to try.
+type Suggestion struct {
+	Point  space.Point
+	Reason string
+}
+
+// Algorithm suggests what to try after the history, or nothing more: then the reason says why.
+type Algorithm interface {
+	Suggest(history []Trial) (Suggestion, bool)
+}
+
+// The algorithms' names.
 const (
-	Better       Outcome = iota // kept
-	NotBetter                   // taken back; no clear difference
-	Worse                       // taken back; clearly worse, or the broker did not come up
-	Inconclusive                // not measured; says nothing about the configuration
+	NameGP      = "gp"
+	NameOneKnob = "one-knob"
+	NameRandom  = "random"
+	NameGrid    = "grid"
 )
 
-// Tried is one earlier trial, in order.
-type Tried struct {
-	Knob    string
-	Point   space.Point // the whole configuration of the candidate
-	From    int64
-	Outcome Outcome
+// Names lists the algorithms, the one to use first.
+func Names() []string { return []string{NameGP, NameOneKnob, NameRandom, NameGrid} }
+
+// New is the algorithm of the name.
+func New(name string, c Config) (Algorithm, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	t, err := newTable(c)
+	if err != nil {
+		return nil, err
+	}
+	switch name {
+	case NameGP:
+		return newGP(c, t), nil
+	case NameOneKnob:
+		return oneKnob{c, t}, nil
+	case NameRandom:
+		return random{c, t}, nil
+	case NameGrid:
+		return grid{c, t}, nil
+	}
+	return nil, fmt.Errorf("new search: want one of %s (got %q)", strings.Join(Names(), ", "), name)
 }
 
-// Proposal is one knob's change.
-type Proposal struct {
-	Knob     string
-	From, To int64
-	Reason   string
-}
-
-// Problem is everything that the choice depends on.
-type Problem struct {
-	Knobs     []space.Knob // in the order in which they are tried
-	Incumbent space.Point
-	Tried     []Tried
-	Memory    int64 // of the container, bytes; 0: not known
-}
-
-const (
-	inconclusiveTries = 2 // a configuration whose measurement failed twice is left alone: a third try would cost another restart
-	reach             = 2 // steps; past a neighbour that made no difference a plateau may end
-)
-
-// Next is the next change to try, or false with the reason why there is none.
-//
-// Knob after knob, the neighbouring step is tried, first upward, then downward; a knob whose change was kept is moved on in the same direction at
-// once. When no neighbour helps any more, the second step is tried wherever the first made no clear difference.
-func Next(p Problem) (Proposal, string, bool) {
-	seen := index(p.Tried)
-	for distance := 1; distance <= reach; distance++ {
-		for turn := range 2 {
-			for _, k := range order(p, distance) {
-				dir := directions(p, k.Name)[turn]
-				to, ok := step(k, p.Incumbent[k.Name], dir*distance)
-				if !ok || k.Check(to, p.Memory) != nil || !seen.open(p.Incumbent.With(k.Name, to)) {
-					continue
-				}
-				if distance > 1 && !seen.flat(p.Incumbent, k, dir) {
-					continue
-				}
-				return Proposal{Knob: k.Name, From: p.Incumbent[k.Name], To: to, Reason: reason(k, dir, distance)}, "", true
-			}
+func (c Config) check() error {
+	var errs []error
+	if len(c.Space.Knobs) == 0 {
+		errs = append(errs, errors.New("new search: want at least one knob (got none)"))
+	}
+	for _, k := range c.Space.Knobs {
+		if _, has := c.Start[k.Name]; !has {
+			errs = append(errs, fmt.Errorf("new search: want a start with a value of %s (got none)", k.Name))
 		}
 	}
-	return Proposal{}, fmt.Sprintf("every step next to %s was tried and none is better", p.Incumbent.Key()), false
+	if c.RestartCost < 0 || math.IsNaN(c.RestartCost) {
+		errs = append(errs, fmt.Errorf("new search: want a restart's cost of at least 0 (got %g)", c.RestartCost))
+	}
+	return errors.Join(errs...)
 }
 
-func reason(k space.Knob, dir, distance int) string {
-	way := "up"
-	if dir < 0 {
-		way = "down"
+// better orders trials as a study ends: what holds every bound comes first, then the value, then the least breach.
+func (c Config) better(a, b Trial) bool {
+	breachA, breachB := c.breach(a), c.breach(b)
+	if breachA > 0 || breachB > 0 {
+		return breachA < breachB
 	}
-	if distance == 1 {
-		return fmt.Sprintf("next step %s of %s", way, k.Name)
+	if c.Minimize {
+		return a.Value < b.Value
 	}
-	return fmt.Sprintf("two steps %s of %s, since one made no clear difference", way, k.Name)
+	return a.Value > b.Value
 }
 
-// order starts with the knob of the last trial, so that a knob is followed to its end before the next one is taken up.
-func order(p Problem, distance int) []space.Knob {
-	if len(p.Tried) == 0 || distance > 1 {
-		return p.Knobs
+// breach is by how much the worst bound is broken, relative to its limit; 0 when all hold.
+func (c Config) breach(t Trial) float64 {
+	if t.Failed {
+		return math.Inf(1)
 	}
-	last := p.Tried[len(p.Tried)-1].Knob
-	i := slices.IndexFunc(p.Knobs, func(k space.Knob) bool { return k.Name == last })
-	if i < 0 {
-		return p.Knobs
-	}
-	return slices.Concat(p.Knobs[i:], p.Knobs[:i])
-}
-
-// directions is upward first, unless the last change of this knob that was kept went down.
-func directions(p Problem, knob string) [2]int {
-	for _, t := range slices.Backward(p.Tried) {
-		if t.Knob == knob && t.Outcome == Better {
-			if t.Point[knob] < t.From {
-				return [2]int{-1, 1}
-			}
-			break
+	worst := 0.0
+	for i, b := range c.Bounds {
+		if !b.Holds(t.Bounds[i]) {
+			worst = max(worst, math.Abs(t.Bounds[i]-b.Limit)/max(math.Abs(b.Limit), 1e-12))
 		}
 	}
-	return [2]int{1, -1}
+	return worst
 }
 
-// step is the value n steps away. A value between two steps (set by somebody else) has the nearest step on either side as its neighbours.
-func step(k space.Knob, from int64, n int) (int64, bool) {
-	i, exact := slices.BinarySearch(k.Steps, from)
-	switch {
-	case n > 0 && exact:
-		i += n
-	case n > 0:
-		i += n - 1
-	default:
-		i += n
+// Best is the trial that a study would end with as measured, or false when none holds the bounds.
+func (c Config) Best(history []Trial) (Trial, bool) {
+	if len(history) == 0 {
+		return Trial{}, false
 	}
-	if i < 0 || i >= len(k.Steps) {
-		return 0, false
-	}
-	return k.Steps[i], true
-}
-
-type history map[string][]Outcome
-
-func index(tried []Tried) history {
-	h := history{}
-	for _, t := range tried {
-		h[t.Point.Key()] = append(h[t.Point.Key()], t.Outcome)
-		if t.Outcome == Better {
-			// What was left for something better is known to be worse than the incumbent.
-			before := t.Point.With(t.Knob, t.From).Key()
-			h[before] = append(h[before], Worse)
+	best := slices.MinFunc(history, func(a, b Trial) int {
+		switch {
+		case c.better(a, b):
+			return -1
+		case c.better(b, a):
+			return 1
 		}
-	}
-	return h
-}
-
-// open says whether the configuration may be tried (again).
-func (h history) open(p space.Point) bool {
-	inconclusive := 0
-	for _, o := range h[p.Key()] {
-		if o != Inconclusive {
-			return false
-		}
-		inconclusive++
-	}
-	return inconclusive < inconclusiveTries
-}
-
-// flat says whether the neighbour in this direction was tried and made no clear difference.
-func (h history) flat(incumbent space.Point, k space.Knob, dir int) bool {
-	next, ok := step(k, incumbent[k.Name], dir)
-	return ok && slices.Contains(h[incumbent.With(k.Name, next).Key()], NotBetter)
+		return 0
+	})
+	return best, c.breach(best) == 0
 }

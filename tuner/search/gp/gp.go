@@ -1,0 +1,210 @@
+// Package gp is Gaussian process regression for few and dear measurements.
+//
+// The kernel is Matérn 5/2 with one length per group of columns (a knob is a group: one column for a number, one per choice for a category, one
+// more for each value that stands for something else). Noise is per point. The hyperparameters maximise the marginal likelihood times their
+// priors, from several starts. A measurement that the others make very unlikely is given more noise (Student's t by reweighting), so that an
+// outlier bends nothing.
+//
+// It is pure: the same data give the same model. It leaves out where to measure next.
+package gp
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+)
+
+// Data is what was measured. Y should be about standardised: the priors are made for that.
+type Data struct {
+	X      [][]float64 // one row per point
+	Groups []int       // of each column: whose length it shares, 0…
+	Y      []float64
+	Weight []float64 // how many measurements a value is the mean of; nil: one each
+}
+
+// Prior is of logarithms: normal with these means and deviations.
+type Prior struct {
+	Length, LengthDev float64
+	Noise, NoiseDev   float64 // of the noise's variance
+}
+
+// Config of a fit.
+type Config struct {
+	Prior  Prior
+	Starts int // of the hyperparameters' search, at least 1
+	Robust bool
+}
+
+// Model is a fitted process.
+type Model struct {
+	data   Data
+	groups int
+	theta  []float64 // log lengths, log signal variance, log noise variance
+	extra  []float64 // by which each point's noise is multiplied
+	mean   float64
+
+	chol  mat.Cholesky
+	alpha []float64
+	worth float64 // log posterior of theta
+}
+
+// Fit finds the hyperparameters and conditions on the data.
+func Fit(d Data, c Config) (*Model, error) {
+	if len(d.X) == 0 || len(d.X) != len(d.Y) {
+		return nil, fmt.Errorf("fit: want as many values as points, at least one (got %d and %d)", len(d.Y), len(d.X))
+	}
+	m := &Model{data: d, extra: make([]float64, len(d.Y))}
+	for _, g := range d.Groups {
+		m.groups = max(m.groups, g+1)
+	}
+	for i := range m.extra {
+		m.extra[i] = 1
+		if d.Weight != nil {
+			m.extra[i] = 1 / d.Weight[i]
+		}
+	}
+	if err := m.learn(c, nil); err != nil {
+		return nil, err
+	}
+	if c.Robust && m.reweigh() {
+		if err := m.learn(c, m.theta); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Student's degrees of freedom, and from how many deviations on a point counts as unlikely.
+const (
+	freedom  = 4
+	unlikely = 2.5
+)
+
+// reweigh gives the points that the others make unlikely more noise, and says whether there are any.
+func (m *Model) reweigh() bool {
+	n := len(m.data.Y)
+	if n < 6 {
+		return false
+	}
+	var inv mat.SymDense
+	if m.chol.InverseTo(&inv) != nil {
+		return false
+	}
+	found := false
+	for i := range n {
+		variance := 1 / inv.At(i, i)
+		z2 := m.alpha[i] * m.alpha[i] * variance
+		if z2 > unlikely*unlikely {
+			m.extra[i] *= (freedom + z2) / (freedom + 1) * (1 + z2)
+			found = true
+		}
+	}
+	return found
+}
+
+var errSingular = errors.New("fit: the points' covariance is not positive definite")
+
+// condition computes what predictions need at theta.
+func (m *Model) condition() error {
+	n := len(m.data.Y)
+	k := mat.NewSymDense(n, nil)
+	lengths := m.lengths()
+	signal, noise := m.signal(), m.noise()
+	for i := range n {
+		for j := i; j < n; j++ {
+			k.SetSym(i, j, signal*matern(m.distance2(m.data.X[i], m.data.X[j], lengths)))
+		}
+		k.SetSym(i, i, k.At(i, i)+noise*m.extra[i]+jitter*signal)
+	}
+	if !m.chol.Factorize(k) {
+		return errSingular
+	}
+	var ones, v mat.VecDense
+	unit := mat.NewVecDense(n, nil)
+	for i := range n {
+		unit.SetVec(i, 1)
+	}
+	if m.chol.SolveVecTo(&ones, unit) != nil || m.chol.SolveVecTo(&v, mat.NewVecDense(n, m.data.Y)) != nil {
+		return errSingular
+	}
+	// The mean's own prior keeps it near 0 while there are few points.
+	m.mean = mat.Sum(&v) / (mat.Sum(&ones) + 1/meanVariance)
+	m.alpha = make([]float64, n)
+	for i := range n {
+		m.alpha[i] = v.AtVec(i) - m.mean*ones.AtVec(i)
+	}
+	return nil
+}
+
+const (
+	jitter       = 1e-6
+	meanVariance = 1.0
+)
+
+func (m *Model) lengths() []float64 {
+	inv := make([]float64, m.groups)
+	for g := range inv {
+		inv[g] = math.Exp(-2 * m.theta[g])
+	}
+	return inv
+}
+
+func (m *Model) signal() float64 { return math.Exp(m.theta[m.groups]) }
+func (m *Model) noise() float64  { return math.Exp(m.theta[m.groups+1]) }
+
+// Noise is the standard deviation of one measurement, as estimated.
+func (m *Model) Noise() float64 { return math.Sqrt(m.noise()) }
+
+// Lengths are the groups' lengths: a short one belongs to a knob that matters.
+func (m *Model) Lengths() []float64 {
+	out := make([]float64, m.groups)
+	for g := range out {
+		out[g] = math.Exp(m.theta[g])
+	}
+	return out
+}
+
+// Doubt is by how much each point's noise was raised for being unlikely or lowered for being a mean.
+func (m *Model) Doubt() []float64 { return m.extra }
+
+func (m *Model) distance2(a, b []float64, inv []float64) float64 {
+	sum := 0.0
+	for c, g := range m.data.Groups {
+		d := a[c] - b[c]
+		sum += d * d * inv[g]
+	}
+	return sum
+}
+
+func matern(r2 float64) float64 {
+	r := math.Sqrt(5 * r2)
+	return (1 + r + r*r/3) * math.Exp(-r)
+}
+
+// Predict is the mean and the variance of the value itself, without a measurement's noise.
+func (m *Model) Predict(x []float64) (mean, variance float64) {
+	k := mat.NewVecDense(len(m.data.Y), m.covariances(x))
+	mean = m.mean
+	for i, a := range m.alpha {
+		mean += k.AtVec(i) * a
+	}
+	var v mat.VecDense
+	if m.chol.SolveVecTo(&v, k) != nil {
+		return mean, m.signal()
+	}
+	return mean, max(m.signal()-mat.Dot(k, &v), 1e-12)
+}
+
+func (m *Model) covariances(x []float64) []float64 {
+	lengths, signal := m.lengths(), m.signal()
+	out := make([]float64, len(m.data.X))
+	for i, p := range m.data.X {
+		out[i] = signal * matern(m.distance2(x, p, lengths))
+	}
+	return out
+}
+
+// Values are what was measured, as given.
+func (m *Model) Values() []float64 { return m.data.Y }

@@ -1,0 +1,188 @@
+package gp
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/optimize"
+)
+
+// learning is the search for the hyperparameters: squared distances are computed once.
+type learning struct {
+	m       *Model
+	prior   Prior
+	n       int
+	squares []float64 // of each pair i < j, one value per group
+	k       *mat.SymDense
+	slope   []float64 // of each pair: derivative of the kernel by the squared distance
+	inv     mat.SymDense
+	chol    mat.Cholesky
+}
+
+// learn sets theta and conditions on the data. It starts from where it was, if it was anywhere.
+func (m *Model) learn(c Config, from []float64) error {
+	l := newLearning(m, c.Prior)
+	starts := l.starts(c.Starts)
+	if from != nil {
+		starts = [][]float64{from}
+	}
+	best, worth := starts[0], math.Inf(-1)
+	for _, s := range starts {
+		theta, value := l.climb(s)
+		if value > worth {
+			best, worth = theta, value
+		}
+	}
+	m.theta, m.worth = best, worth
+	return m.condition()
+}
+
+func newLearning(m *Model, prior Prior) *learning {
+	n := len(m.data.Y)
+	l := &learning{m: m, prior: prior, n: n, k: mat.NewSymDense(n, nil)}
+	l.squares = make([]float64, n*(n-1)/2*m.groups)
+	l.slope = make([]float64, n*(n-1)/2)
+	at := 0
+	for i := range n {
+		for j := i + 1; j < n; j++ {
+			for c, g := range m.data.Groups {
+				d := m.data.X[i][c] - m.data.X[j][c]
+				l.squares[at+g] += d * d
+			}
+			at += m.groups
+		}
+	}
+	return l
+}
+
+// starts are spread over what the priors hold for likely.
+func (l *learning) starts(n int) [][]float64 {
+	out := make([][]float64, 0, n)
+	for i := range max(n, 1) {
+		theta := make([]float64, l.m.groups+2)
+		for g := range l.m.groups {
+			theta[g] = l.prior.Length + []float64{0, -0.8, 0.8, -1.5}[i%4]
+		}
+		theta[l.m.groups+1] = l.prior.Noise + []float64{0, 1, -2, 2}[i%4]
+		out = append(out, theta)
+	}
+	return out
+}
+
+const signalDev = 0.7
+
+// evaluate is the log posterior; grad, if any, is set to its gradient.
+func (l *learning) evaluate(theta, grad []float64) float64 {
+	g := l.m.groups
+	for _, t := range theta {
+		if math.Abs(t) > 12 || math.IsNaN(t) {
+			return math.Inf(-1)
+		}
+	}
+	inv := make([]float64, g)
+	for i := range inv {
+		inv[i] = math.Exp(-2 * theta[i])
+	}
+	signal, noise := math.Exp(theta[g]), math.Exp(theta[g+1])
+	pair := 0
+	for i := range l.n {
+		l.k.SetSym(i, i, signal*(1+jitter)+noise*l.m.extra[i])
+		for j := i + 1; j < l.n; j++ {
+			r2 := 0.0
+			for c, s := range l.squares[pair*g : pair*g+g] {
+				r2 += s * inv[c]
+			}
+			r := math.Sqrt(5 * r2)
+			e := signal * math.Exp(-r)
+			l.k.SetSym(i, j, (1+r+r*r/3)*e)
+			l.slope[pair] = -5.0 / 6 * (1 + r) * e
+			pair++
+		}
+	}
+	if !l.chol.Factorize(l.k) {
+		return math.Inf(-1)
+	}
+	y, one := mat.NewVecDense(l.n, nil), mat.NewVecDense(l.n, nil)
+	for i := range l.n {
+		one.SetVec(i, 1)
+	}
+	ones := mat.NewVecDense(l.n, nil)
+	if l.chol.SolveVecTo(ones, one) != nil || l.chol.SolveVecTo(y, mat.NewVecDense(l.n, l.m.data.Y)) != nil {
+		return math.Inf(-1)
+	}
+	mean := mat.Sum(y) / (mat.Sum(ones) + 1/meanVariance)
+	alpha := make([]float64, l.n)
+	fit := 0.0
+	for i := range alpha {
+		alpha[i] = y.AtVec(i) - mean*ones.AtVec(i)
+		fit += alpha[i] * (l.m.data.Y[i] - mean)
+	}
+	value := -0.5*fit - 0.5*l.chol.LogDet() - 0.5*mean*mean/meanVariance
+	if grad != nil {
+		l.gradient(theta, inv, alpha, grad)
+	}
+	return value + l.priors(theta, grad)
+}
+
+func (l *learning) gradient(theta, inv, alpha, grad []float64) {
+	g := l.m.groups
+	clear(grad)
+	if l.chol.InverseTo(&l.inv) != nil {
+		return
+	}
+	noise := math.Exp(theta[g+1])
+	pair := 0
+	for i := range l.n {
+		own := alpha[i]*alpha[i] - l.inv.At(i, i)
+		grad[g+1] += 0.5 * own * noise * l.m.extra[i]
+		grad[g] += 0.5 * own * (l.k.At(i, i) - noise*l.m.extra[i])
+		for j := i + 1; j < l.n; j++ {
+			w := alpha[i]*alpha[j] - l.inv.At(i, j)
+			grad[g] += w * l.k.At(i, j)
+			by := w * l.slope[pair] * -2
+			for c, s := range l.squares[pair*g : pair*g+g] {
+				grad[c] += by * s * inv[c]
+			}
+			pair++
+		}
+	}
+}
+
+func (l *learning) priors(theta, grad []float64) float64 {
+	g, sum := l.m.groups, 0.0
+	add := func(i int, mean, dev float64) {
+		z := (theta[i] - mean) / dev
+		sum -= 0.5 * z * z
+		if grad != nil {
+			grad[i] -= z / dev
+		}
+	}
+	for i := range g {
+		add(i, l.prior.Length, l.prior.LengthDev)
+	}
+	add(g, 0, signalDev)
+	add(g+1, l.prior.Noise, l.prior.NoiseDev)
+	return sum
+}
+
+// climb maximises the posterior from a start.
+func (l *learning) climb(from []float64) ([]float64, float64) {
+	grad := make([]float64, len(from))
+	problem := optimize.Problem{
+		Func: func(x []float64) float64 { return -l.evaluate(x, nil) },
+		Grad: func(into, x []float64) {
+			l.evaluate(x, grad)
+			for i, v := range grad {
+				into[i] = -v
+			}
+		},
+	}
+	settings := &optimize.Settings{MajorIterations: climbs, GradientThreshold: 1e-3, Converger: &optimize.FunctionConverge{Absolute: 1e-3, Iterations: 3}}
+	result, err := optimize.Minimize(problem, from, settings, &optimize.LBFGS{Store: 8})
+	if result == nil || err != nil && math.IsInf(result.F, 0) {
+		return from, l.evaluate(from, nil)
+	}
+	return result.X, -result.F
+}
+
+const climbs = 40
