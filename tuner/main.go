@@ -47,7 +47,7 @@ func (s *settings) flags(app *cli.App) {
 	show := book.Command("show", "Print the trials and changes.")
 	show.Flag("json", "Print the records instead, one per line.").BoolVar(&s.jsonOut)
 	show.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
-	verify := book.Command("verify", "Check every line and the order of the phases.")
+	verify := book.Command("verify", "Check every line and the order of the phases: 0 if all is right, 1 if not, 2 if it cannot be read.")
 	verify.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
 
 	glance := app.Command("status", "Print what a running tuner is doing.")
@@ -91,7 +91,7 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "tuner: %v\n", err)
-		return 1
+		return exitCode(err)
 	}
 	return 0
 }

@@ -82,6 +82,22 @@ func ledgerFile(t *testing.T) string {
 	return path
 }
 
+func unordered(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "ledger.jsonl")
+	l, _, err := ledger.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(ledger.Record{Kind: ledger.Edge, Phase: ledger.Kept, Trial: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestCommands(t *testing.T) {
 	good := ledgerFile(t)
 	text, err := os.ReadFile(good)
@@ -96,20 +112,23 @@ func TestCommands(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		"the demo's file is good":   {[]string{"--config.check", "--config.file=../lab.yaml"}, 0, "good", ""},
-		"a file that is not there":  {[]string{"--config.check", "--config.file=none.yaml"}, 2, "", "none.yaml"},
-		"a bad file":                {[]string{"--config.check", "--config.file=" + write(t, "bad.yaml", "version: 1\nmode: yolo\n")}, 2, "", `mode: want observe, recommend or auto (got "yolo")`},
-		"a flag that is not there":  {[]string{"--verbose"}, 2, "", "see --help"},
-		"help":                      {[]string{"--help"}, 0, "ledger verify", ""},
-		"show":                      {[]string{"ledger", "show", good}, 0, "outside by kubectl-patch", ""},
-		"show names the effect":     {[]string{"ledger", "show", good}, 0, "goodput went up", ""},
-		"show as JSON":              {[]string{"ledger", "show", "--json", good}, 0, `"phase":"kept"`, ""},
-		"show what is torn":         {[]string{"ledger", "show", torn}, 0, "unfinished record", ""},
-		"verify":                    {[]string{"ledger", "verify", good}, 0, "6 records, checksums and order are right", ""},
-		"verify what is torn":       {[]string{"ledger", "verify", torn}, 0, "unfinished record", ""},
-		"verify what was changed":   {[]string{"ledger", "verify", damaged}, 1, "", "line 1: checksum"},
-		"no ledger":                 {[]string{"ledger", "verify", "none.jsonl"}, 1, "", "none.jsonl"},
-		"a tuner that is not there": {[]string{"status", "--address=http://127.0.0.1:1"}, 1, "", "ask tuner"},
+		"the demo's file is good":    {[]string{"--config.check", "--config.file=../lab.yaml"}, 0, "good", ""},
+		"a file that is not there":   {[]string{"--config.check", "--config.file=none.yaml"}, 2, "", "none.yaml"},
+		"a bad file":                 {[]string{"--config.check", "--config.file=" + write(t, "bad.yaml", "version: 1\nmode: yolo\n")}, 2, "", `mode: want observe, recommend or auto (got "yolo")`},
+		"a flag that is not there":   {[]string{"--verbose"}, 2, "", "see --help"},
+		"help":                       {[]string{"--help"}, 0, "ledger verify", ""},
+		"show":                       {[]string{"ledger", "show", good}, 0, "outside by kubectl-patch", ""},
+		"show names the effect":      {[]string{"ledger", "show", good}, 0, "goodput went up", ""},
+		"show as JSON":               {[]string{"ledger", "show", "--json", good}, 0, `"phase":"kept"`, ""},
+		"show what is torn":          {[]string{"ledger", "show", torn}, 0, "unfinished record", ""},
+		"verify":                     {[]string{"ledger", "verify", good}, 0, "6 records, checksums and order are right", ""},
+		"verify what is torn":        {[]string{"ledger", "verify", torn}, 0, "unfinished record", ""},
+		"verify what was changed":    {[]string{"ledger", "verify", damaged}, 1, "", "line 1: damaged: its checksum"},
+		"verify names the head":      {[]string{"ledger", "verify", good}, 0, "\nhead ", ""},
+		"verify what is out of turn": {[]string{"ledger", "verify", unordered(t)}, 1, "", "record 1: phase kept of trial 1, which is not running"},
+		"no ledger":                  {[]string{"ledger", "verify", "none.jsonl"}, 2, "", "none.jsonl"},
+		"no ledger to show":          {[]string{"ledger", "show", "none.jsonl"}, 2, "", "none.jsonl"},
+		"a tuner that is not there":  {[]string{"status", "--address=http://127.0.0.1:1"}, 1, "", "ask tuner"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, c.args...)

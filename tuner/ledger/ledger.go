@@ -1,45 +1,41 @@
-// Package ledger is the tuner's memory: an append-only file of one JSON object per line, from which everything else (page, metrics, resume) is
-// derived.
+// Package ledger is the tuner's memory: an append-only file of one JSON object per line, from which everything else (page, metrics, report,
+// resume) is derived.
 //
 // It promises that Append returns only after the record is on the disk, that a second writer is refused, that a line cut by a crash is removed
-// at the next Open and everything before it kept, and that a line changed or lost in the middle is reported with its number instead of being
-// read around. Lines carry a CRC-32C over the record's bytes, the records a version and a number without gaps. It leaves out rotation: a study is some hundred
-// kilobytes.
+// at the next Open and everything before it kept, and that a line changed, lost, doubled or moved is reported with its number instead of being
+// read around. Each line carries a SHA-256 over its record and the line before, so that one sum stands for all of them. It leaves out rotation (a
+// study is some hundred kilobytes), and whole lines that are missing at the end: only somebody who noted the last sum can tell.
 package ledger
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 )
 
-// Version of the records that this program writes. A reader refuses newer ones.
-const Version = 1
-
-const maxLine = 4 << 20 // far above any record; what is longer is not a ledger
-
-type line struct {
-	CRC    string          `json:"crc"`
-	Record json.RawMessage `json:"record"`
-}
+// Version of the records that this program writes. A reader refuses newer ones; records of version 1 are read, and records of this version may
+// follow them in the same file.
+const Version = 2
 
 // Ledger is an open file with its lock. It belongs to one goroutine at a time.
 type Ledger struct {
 	file *os.File
+	out  output
 	next uint64
 	size int64
+	head string
 	torn int64
 	bad  error
 	now  func() time.Time
+}
+
+// output is how records reach the disk.
+type output interface {
+	WriteAt(b []byte, at int64) (int, error)
+	Sync() error
 }
 
 // ErrLocked says that another process writes this ledger.
@@ -65,15 +61,15 @@ func open(f *os.File) (*Ledger, []Record, error) {
 		}
 		return nil, nil, fmt.Errorf("lock: %w", err)
 	}
-	read, err := read(f)
+	c, err := read(f)
 	if err != nil {
 		return nil, nil, err
 	}
-	l := &Ledger{file: f, next: uint64(len(read.records)) + 1, size: read.good, torn: read.torn, now: time.Now}
-	if err := l.repair(read.unended); err != nil {
+	l := &Ledger{file: f, out: f, next: uint64(len(c.Records)) + 1, size: c.good, head: c.Head, torn: c.Torn, now: time.Now}
+	if err := l.repair(c.unended); err != nil {
 		return nil, nil, err
 	}
-	return l, read.records, nil
+	return l, c.Records, nil
 }
 
 // repair cuts what a crash left behind the last whole record. A last record that lacks only its newline is whole: it gets the newline.
@@ -96,6 +92,9 @@ func (l *Ledger) repair(unended bool) error {
 // Torn is how many bytes Open removed.
 func (l *Ledger) Torn() int64 { return l.torn }
 
+// Head is the sum of the newest record, which stands for all of them.
+func (l *Ledger) Head() string { return l.head }
+
 // Append numbers, stamps, writes and syncs the record, and returns it as written. After an error the ledger refuses further records: what is on
 // the disk is not known until the next Open.
 func (l *Ledger) Append(r Record) (Record, error) {
@@ -107,127 +106,52 @@ func (l *Ledger) Append(r Record) (Record, error) {
 		r.Time = l.now()
 	}
 	r.Time = r.Time.UTC().Truncate(time.Millisecond)
-	text, err := encode(r)
+	text, head, err := encode(r, l.head)
 	if err != nil {
 		return Record{}, fmt.Errorf("append to ledger: %w", err)
 	}
-	if _, err := l.file.WriteAt(text, l.size); err != nil {
+	if err := l.write(text); err != nil {
 		l.bad = err
-		return Record{}, fmt.Errorf("append to ledger: %w", err)
-	}
-	if err := l.file.Sync(); err != nil {
-		l.bad = err
-		return Record{}, fmt.Errorf("sync ledger: %w", err)
+		return Record{}, err
 	}
 	l.size += int64(len(text))
+	l.head = head
 	l.next++
 	return r, nil
 }
 
+func (l *Ledger) write(text []byte) error {
+	if err := l.alone(); err != nil {
+		return fmt.Errorf("append to ledger: %w", err)
+	}
+	if _, err := l.out.WriteAt(text, l.size); err != nil {
+		return fmt.Errorf("append to ledger: %w", err)
+	}
+	if err := l.out.Sync(); err != nil {
+		return fmt.Errorf("sync ledger: %w", err)
+	}
+	return nil
+}
+
+// alone finds what the lock cannot keep out: a program that writes without asking for it, or a file that was moved away, in whose place a second
+// tuner would begin another one.
+func (l *Ledger) alone() error {
+	own, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	if own.Size() != l.size {
+		return fmt.Errorf("somebody else wrote to %s: want %d bytes in it (got %d)", l.file.Name(), l.size, own.Size())
+	}
+	there, err := os.Stat(l.file.Name())
+	if err != nil || !os.SameFile(own, there) {
+		return fmt.Errorf("%s was moved or removed", l.file.Name())
+	}
+	return nil
+}
+
 // Close gives the lock back.
 func (l *Ledger) Close() error { return l.file.Close() }
-
-// Read returns the records of a ledger without changing or locking it, and how many bytes of a torn tail follow them.
-func Read(path string) (records []Record, torn int64, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read ledger: %w", err)
-	}
-	defer f.Close()
-	all, err := read(f)
-	if err != nil {
-		return nil, 0, fmt.Errorf("read ledger %s: %w", path, err)
-	}
-	return all.records, all.torn, nil
-}
-
-type content struct {
-	records []Record
-	good    int64 // bytes up to the end of the last whole record
-	torn    int64 // bytes behind it
-	unended bool  // the last whole record has no newline
-}
-
-func read(f *os.File) (content, error) {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return content{}, err
-	}
-	var c content
-	in := bufio.NewReaderSize(f, 64<<10)
-	for number := uint64(1); ; number++ {
-		text, err := in.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return content{}, err
-		}
-		if len(text) == 0 {
-			return c, nil
-		}
-		if len(text) > maxLine {
-			return content{}, fmt.Errorf("line %d: longer than %d bytes; not a ledger", number, maxLine)
-		}
-		r, bad := decode(bytes.TrimSuffix(text, []byte("\n")), number)
-		if bad != nil {
-			// Only the last write can be torn; damage further up is not a crash's doing.
-			if _, err := in.Peek(1); errors.Is(err, io.EOF) && !errors.Is(bad, errForeign) {
-				c.torn = int64(len(text))
-				return c, nil
-			}
-			return content{}, bad
-		}
-		c.records = append(c.records, r)
-		c.good += int64(len(text))
-		c.unended = !bytes.HasSuffix(text, []byte("\n"))
-	}
-}
-
-// errForeign marks a line that is whole by its checksum but not ours to read: it must never be cut off as if it were torn.
-var errForeign = errors.New("whole, but not readable by this version")
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func encode(r Record) ([]byte, error) {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encode record: %w", err)
-	}
-	text, err := json.Marshal(line{CRC: sum(body), Record: body})
-	if err != nil {
-		return nil, fmt.Errorf("encode line: %w", err)
-	}
-	return append(text, '\n'), nil
-}
-
-func decode(text []byte, number uint64) (Record, error) {
-	var l line
-	if err := json.Unmarshal(text, &l); err != nil {
-		return Record{}, fmt.Errorf("line %d: not a record: %w", number, err)
-	}
-	if got := sum(l.Record); got != l.CRC {
-		return Record{}, fmt.Errorf("line %d: checksum is %s, the line says %q: it was changed after it was written", number, got, l.CRC)
-	}
-	var head struct {
-		Version int    `json:"v"`
-		Seq     uint64 `json:"seq"`
-	}
-	if err := json.Unmarshal(l.Record, &head); err != nil {
-		return Record{}, fmt.Errorf("line %d: %w: %w", number, errForeign, err)
-	}
-	switch {
-	case head.Version != Version:
-		return Record{}, fmt.Errorf("line %d: %w: want version %d (got %d)", number, errForeign, Version, head.Version)
-	case head.Seq != number:
-		return Record{}, fmt.Errorf("line %d: %w: want record number %d (got %d): lines are missing or doubled", number, errForeign, number, head.Seq)
-	}
-	var r Record
-	if err := json.Unmarshal(l.Record, &r); err != nil {
-		return Record{}, fmt.Errorf("line %d: %w: %w", number, errForeign, err)
-	}
-	return r, nil
-}
-
-func sum(b []byte) string {
-	return strconv.FormatUint(uint64(crc32.Checksum(b, castagnoli))|1<<32, 16)[1:]
-}
 
 func syncDir(path string) error {
 	d, err := os.Open(path)
