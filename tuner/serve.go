@@ -75,11 +75,14 @@ func assemble(s settings, file config.File, book *ledger.Ledger, records []ledge
 	}
 	client, err := promql.New(promql.Config{
 		URL: file.Prometheus.URL, Timeout: file.Prometheus.Timeout, MaxAge: max(file.Live.Freshness, 2*file.Prometheus.Timeout),
+		Access: file.Prometheus.Access(),
 	})
 	if err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	if p.observer, err = observe.New(client, file); err != nil {
 		return nil, err
 	}
-	p.observer = observe.New(client, file)
 	kube, err := apply.Connect(s.kubeconfig)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,8 @@
 //
 // It promises that a value it returns is a finite float from exactly one series, evaluated at the asked time by a server whose clock agrees with
 // ours, without a warning attached; everything else is an *Error whose Cause is one of the constants below. It decides nothing from a missing
-// value: that is the caller's, and "no data" is never a number. It leaves out authentication, range queries and retries.
+// value: that is the caller's, and "no data" is never a number. It asks any server with Prometheus' API (Thanos, Mimir), as Access says. It leaves
+// out range queries and retries.
 package promql
 
 import (
@@ -10,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -31,12 +31,16 @@ const (
 	Inf         Cause = "inf"          // for example a quantile in the highest classic bucket, or a division by zero
 	Stale       Cause = "stale"        // the sample is older than the limit
 	Skew        Cause = "clock-skew"   // the server's clock is ahead of or behind ours
-	NotANumber  Cause = "not-a-number" // a histogram, a string or a range where one float was wanted
+	NotANumber  Cause = "not-a-number" // a histogram, a string, a range or a scalar where a vector of one float was wanted
 	Warned      Cause = "warning"      // the server warned, so the number may be partial or mixed
 	BadQuery    Cause = "bad-query"    // the server refused the expression
 	BadAnswer   Cause = "bad-answer"   // not the Prometheus API: a proxy's page, cut JSON, an unexpected status
+	TooLarge    Cause = "too-large"    // an answer that no single number takes
+	Redirected  Cause = "redirect"     // the server names another address
 	ServerError Cause = "server-error" // 5xx
 	Denied      Cause = "denied"       // 401 or 403
+	Credentials Cause = "credentials"  // a file of ours with a password, token, header or certificate cannot be read
+	TLSFailed   Cause = "tls"          // no encrypted connection: a certificate, or a server without TLS
 	Throttled   Cause = "throttled"    // 429
 	Timeout     Cause = "timeout"      // our limit or the server's
 	Unreachable Cause = "unreachable"  // no connection
@@ -63,10 +67,10 @@ func CauseOf(err error) Cause {
 
 // Config of a client. URL is required.
 type Config struct {
-	URL       string            // http(s)://host:port[/prefix]
-	Timeout   time.Duration     // for one query; default 5 s
-	MaxAge    time.Duration     // a sample older than this is stale, one farther ahead is skew; default 10 s
-	Transport http.RoundTripper // default: net/http's
+	URL     string        // http(s)://host:port[/prefix]
+	Timeout time.Duration // for one query; default 5 s
+	MaxAge  time.Duration // a sample older than this is stale, one farther ahead is skew; default 10 s
+	Access  Access
 }
 
 // Client is safe for concurrent use.
@@ -82,7 +86,7 @@ type Sample struct {
 	Time  time.Time
 }
 
-// New checks the address; it does not connect.
+// New checks the settings and reads the certificates; it does not connect.
 func New(c Config) (*Client, error) {
 	u, err := url.Parse(c.URL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
@@ -94,10 +98,14 @@ func New(c Config) (*Client, error) {
 	if c.MaxAge <= 0 {
 		c.MaxAge = 10 * time.Second
 	}
-	if c.Transport == nil {
-		c.Transport = http.DefaultTransport
+	if err := c.Access.Validate(); err != nil {
+		return nil, err
 	}
-	a, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: c.Transport})
+	transport, err := c.Access.transport()
+	if err != nil {
+		return nil, err
+	}
+	a, err := api.NewClient(api.Config{Address: c.URL, RoundTripper: guarded{transport}})
 	if err != nil {
 		return nil, fmt.Errorf("make prometheus client: %w", err)
 	}
@@ -135,8 +143,8 @@ func (c *Client) Number(ctx context.Context, query string, at time.Time) (Sample
 
 func one(value model.Value) (Sample, Cause, string) {
 	switch v := value.(type) {
-	case *model.Scalar:
-		return Sample{Value: float64(v.Value), Time: v.Timestamp.Time()}, "", ""
+	case *model.Scalar: // scalar() makes NaN of many series as of none, so that nobody can tell them apart
+		return Sample{}, NotANumber, "the result is a scalar, which hides how many series it was made of; leave out scalar()"
 	case model.Vector:
 		switch {
 		case len(v) == 0:
@@ -150,7 +158,7 @@ func one(value model.Value) (Sample, Cause, string) {
 	case nil:
 		return Sample{}, BadAnswer, "the answer has no result"
 	default:
-		return Sample{}, NotANumber, fmt.Sprintf("the result is a %s; an instant vector of one sample or a scalar is wanted", value.Type())
+		return Sample{}, NotANumber, fmt.Sprintf("the result is a %s; an instant vector of one sample is wanted", value.Type())
 	}
 }
 
@@ -177,54 +185,4 @@ func checkValue(v float64) (Cause, string) {
 		return Inf, fmt.Sprintf("the value is %+g", v)
 	}
 	return "", ""
-}
-
-// causeOf names a failure of the request itself. ctx is the caller's, so that our own limit is told from the caller's giving up.
-func causeOf(ctx context.Context, err error) Cause {
-	var e *v1.Error
-	switch {
-	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		return Timeout
-	case !errors.As(err, &e):
-		return transportCause(err)
-	}
-	switch e.Type {
-	case v1.ErrBadData, v1.ErrExec:
-		return BadQuery
-	case v1.ErrTimeout, v1.ErrCanceled:
-		return Timeout
-	case v1.ErrServer:
-		return ServerError
-	case v1.ErrClient:
-		switch {
-		case strings.HasSuffix(e.Msg, "401"), strings.HasSuffix(e.Msg, "403"):
-			return Denied
-		case strings.HasSuffix(e.Msg, "429"):
-			return Throttled
-		}
-	}
-	return BadAnswer
-}
-
-func transportCause(err error) Cause {
-	var t interface{ Timeout() bool }
-	if errors.As(err, &t) && t.Timeout() {
-		return Timeout
-	}
-	var u *url.Error
-	if errors.As(err, &u) {
-		return Unreachable
-	}
-	return BadAnswer
-}
-
-// brief keeps a proxy's page from filling the log and the ledger.
-func brief(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
-	if len(text) > 240 {
-		text = text[:240] + "…"
-	}
-	return text
 }

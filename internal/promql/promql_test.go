@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,7 +55,13 @@ func TestBadData(t *testing.T) {
 		}, promql.NotANumber},
 		"a string": {func() http.HandlerFunc {
 			return answer(200, `{"status":"success","data":{"resultType":"string","result":[1,"a"]}}`)
-		}, promql.BadAnswer},
+		}, promql.NotANumber},
+		"a scalar": {func() http.HandlerFunc {
+			return answer(200, fmt.Sprintf(`{"status":"success","data":{"resultType":"scalar","result":[%d,"3"]}}`, time.Now().Unix()))
+		}, promql.NotANumber},
+		"a type of result that nobody knows": {func() http.HandlerFunc {
+			return answer(200, `{"status":"success","data":{"resultType":"tensor","result":[]}}`)
+		}, promql.NotANumber},
 		"a warning beside the number": {func() http.HandlerFunc { return answer(200, warned()) }, promql.Warned},
 		"a bad expression": {func() http.HandlerFunc {
 			return answer(400, `{"status":"error","errorType":"bad_data","error":"parse error"}`)
@@ -64,7 +71,7 @@ func TestBadData(t *testing.T) {
 		}, promql.BadQuery},
 		"the server's own timeout": {func() http.HandlerFunc {
 			return answer(503, `{"status":"error","errorType":"timeout","error":"query timed out"}`)
-		}, promql.ServerError},
+		}, promql.Timeout},
 		"500":                           {func() http.HandlerFunc { return answer(500, "oops") }, promql.ServerError},
 		"502 from a proxy":              {func() http.HandlerFunc { return answer(502, "<html>bad gateway</html>") }, promql.ServerError},
 		"401":                           {func() http.HandlerFunc { return answer(401, "who are you") }, promql.Denied},
@@ -77,9 +84,19 @@ func TestBadData(t *testing.T) {
 		"a value that is no number":     {func() http.HandlerFunc { return answer(200, vector(`{"metric":{},"value":[1,"much"]}`)) }, promql.BadAnswer},
 		"a server that does not answer": {slow, promql.Timeout},
 		"a connection that breaks":      {broken, promql.Unreachable},
-		"a redirect that leads nowhere": {func() http.HandlerFunc {
-			return http.RedirectHandler("http://127.0.0.1:1/", http.StatusFound).ServeHTTP
-		}, promql.Unreachable},
+		"a redirect": {func() http.HandlerFunc {
+			return http.RedirectHandler("http://127.0.0.1:1/login", http.StatusFound).ServeHTTP
+		}, promql.Redirected},
+		"a redirect that keeps the method": {func() http.HandlerFunc {
+			return http.RedirectHandler("http://127.0.0.1:1/", http.StatusPermanentRedirect).ServeHTTP
+		}, promql.Redirected},
+		"an answer without an end":      {endless, promql.TooLarge},
+		"a list where an object is due": {func() http.HandlerFunc { return answer(200, `[]`) }, promql.BadAnswer},
+		"nothing":                       {func() http.HandlerFunc { return answer(200, ``) }, promql.BadAnswer},
+		"no content":                    {func() http.HandlerFunc { return answer(204, ``) }, promql.BadAnswer},
+		"an error that says 200": {func() http.HandlerFunc {
+			return answer(200, `{"status":"error","errorType":"execution","error":"out of memory"}`)
+		}, promql.BadQuery},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler())
@@ -104,6 +121,18 @@ func slow() http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then does the server notice that the client left
 		<-r.Context().Done()
+	}
+}
+
+// endless sends a vector of ever more series until the client leaves.
+func endless() http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"status":"success","data":{"resultType":"vector","result":[`)
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, strings.Repeat(sample(0, "1")+",", 1000)); err != nil {
+				return
+			}
+		}
 	}
 }
 
@@ -151,7 +180,6 @@ func TestOneNumber(t *testing.T) {
 		want float64
 	}{
 		"a vector of one":    {vector(sample(0, "12.5")), time.Time{}, 12.5},
-		"a scalar":           {fmt.Sprintf(`{"status":"success","data":{"resultType":"scalar","result":[%d,"3"]}}`, time.Now().Unix()), time.Time{}, 3},
 		"zero is a number":   {vector(sample(0, "0")), time.Time{}, 0},
 		"a time in the past": {vector(fmt.Sprintf(`{"metric":{},"value":[%d,"7"]}`, at.Unix())), at, 7},
 	} {

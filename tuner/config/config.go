@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -55,13 +56,6 @@ type Target struct {
 	Container  string   `yaml:"container"`
 	Bootstrap  []string `yaml:"bootstrap"`
 	JVMMetrics []string `yaml:"jvm_metrics"`
-}
-
-// Prometheus is where everything is measured.
-type Prometheus struct {
-	URL            string        `yaml:"url"`
-	Timeout        time.Duration `yaml:"timeout"`
-	ScrapeInterval time.Duration `yaml:"scrape_interval"`
 }
 
 // Knob is one setting as the file has it.
@@ -169,7 +163,12 @@ func Load(path string) (File, error) {
 	if err != nil {
 		return File{}, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, text)
+	f, err := Parse(path, text)
+	if err != nil {
+		return File{}, err
+	}
+	f.Prometheus.from(filepath.Dir(path))
+	return f, nil
 }
 
 // Parse is Load for a text; name is the file's in errors.

@@ -25,7 +25,7 @@ func (f File) validate(s *strict.Reader) {
 		s.Addf("mode", "want observe, recommend or auto (got %q)", f.Mode)
 	}
 	f.Target.validate(s)
-	f.Prometheus.validate(s)
+	f.Prometheus.validate(s, f.Guards)
 	f.validateKnobs(s)
 	f.Objective.validate(s)
 	f.validateGuards(s)
@@ -57,12 +57,6 @@ func (t Target) validate(s *strict.Reader) {
 	for i, address := range t.JVMMetrics {
 		link(s, fmt.Sprintf("target.jvm_metrics[%d]", i), address)
 	}
-}
-
-func (p Prometheus) validate(s *strict.Reader) {
-	link(s, "prometheus.url", p.URL)
-	between(s, "prometheus.timeout", p.Timeout, 100*time.Millisecond, time.Minute)
-	between(s, "prometheus.scrape_interval", p.ScrapeInterval, 100*time.Millisecond, 5*time.Minute)
 }
 
 func (f File) validateKnobs(s *strict.Reader) {

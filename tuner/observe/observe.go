@@ -1,16 +1,15 @@
 // Package observe turns PromQL into windows that may be judged and into the live figures that people see.
 //
-// It promises that a window is complete or has a named cause why not: goodput and P99 are finite, positive and within what is possible, and no
-// guard about the measurement's worth is breached. A live figure that is not known is absent, with its reason; nothing older than the freshness
-// limit is shown as current. It leaves out deciding what follows.
+// It promises that a window is complete or has a named cause why not: the server's clock agrees with ours, every series that a query takes was
+// scraped throughout, no counter was reset, goodput and P99 are finite, positive and within what is possible, and no guard about the measurement's
+// worth is breached. Only a guard that says so speaks against a configuration, and only with a value that could be measured. A live figure that is
+// not known is absent, with its reason; nothing older than the freshness limit is shown as current. It leaves out deciding what follows.
 package observe
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/kafkalab/kafkalab/internal/promql"
@@ -27,18 +26,39 @@ type Source interface {
 type Observer struct {
 	source Source
 	file   config.File
+	takes  map[string][]selector // by query
 	now    func() time.Time
 }
 
-// New makes an observer.
-func New(source Source, file config.File) *Observer {
-	return &Observer{source: source, file: file, now: time.Now}
+// New makes an observer. The error names every query that cannot be checked.
+func New(source Source, file config.File) (*Observer, error) {
+	o := &Observer{source: source, file: file, takes: map[string][]selector{}, now: time.Now}
+	var errs []error
+	add := func(field, query string) {
+		found, err := selectors(query)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w (got %q)", field, err, query))
+		}
+		o.takes[query] = found
+	}
+	add("objective.goodput", file.Objective.Goodput)
+	add("objective.p99", file.Objective.P99)
+	for i, g := range file.Guards {
+		add(fmt.Sprintf("guards[%d].query", i), g.Query)
+	}
+	for _, q := range live(file) {
+		add("live."+q.name, q.query)
+	}
+	return o, errors.Join(errs...)
 }
 
 // The causes beside promql's.
 const (
 	CauseZero    = "zero-load"     // the query answered, and the answer is that nothing was done
 	CauseBounds  = "out-of-bounds" // a figure that cannot be
+	CauseGap     = "gap"           // a series was not scraped throughout the window
+	CauseReset   = "counter-reset" // what counts was started anew in the window
+	CauseShort   = "short-window"  // the window holds too few scrapes for a rate
 	CauseStopped = "stopped"       // the tuner ends
 )
 
@@ -61,51 +81,91 @@ const (
 
 // Window is what happened from `from` to `to`. The error is a *Bad.
 func (o *Observer) Window(ctx context.Context, from, to time.Time) (judge.Window, error) {
-	width := to.Sub(from)
-	goodput, bad := o.figure(ctx, "goodput", o.file.Objective.Goodput, width, to, maxGoodput)
+	return o.Measure(ctx, Span{From: from, To: to})
+}
+
+// Measure is Window for a trial whose queries may ask when it began. The error is a *Bad.
+func (o *Observer) Measure(ctx context.Context, span Span) (judge.Window, error) {
+	if least := config.Scrapes * o.file.Prometheus.ScrapeInterval; span.width() < least {
+		return judge.Window{}, &Bad{
+			Cause: CauseShort, Figure: "window",
+			Why: fmt.Sprintf("want at least %s, %d scrapes of %s (got %s)", least, config.Scrapes, o.file.Prometheus.ScrapeInterval, span.width()),
+		}
+	}
+	if bad := o.clocks(ctx); bad != nil {
+		return judge.Window{}, bad
+	}
+	goodput, bad := o.figure(ctx, config.Goodput, o.file.Objective.Goodput, span, maxGoodput)
 	if bad != nil {
 		return judge.Window{}, bad
 	}
-	p99, bad := o.figure(ctx, "p99", o.file.Objective.P99, width, to, maxP99)
+	p99, bad := o.figure(ctx, config.P99, o.file.Objective.P99, span, maxP99)
 	if bad != nil {
 		return judge.Window{}, bad
 	}
 	for _, g := range o.file.Guards {
-		if bad := o.guard(ctx, g, width, to); bad != nil {
+		if bad := o.guard(ctx, g, span); bad != nil {
 			return judge.Window{}, bad
 		}
 	}
 	return judge.Window{Goodput: goodput, P99: p99}, nil
 }
 
-func (o *Observer) figure(ctx context.Context, name, query string, width time.Duration, at time.Time, highest float64) (float64, *Bad) {
-	s, err := o.source.Number(ctx, withWindow(query, width), at)
+// value is the query's number for the span, once the series that it takes are known to be complete and the number is one that can be.
+func (o *Observer) value(ctx context.Context, figure, query string, m config.Metric, span Span) (float64, *Bad) {
+	for _, s := range o.takes[query] {
+		if bad := o.covered(ctx, figure, s, span); bad != nil {
+			return 0, bad
+		}
+	}
+	s, err := o.ask(ctx, expand(query, span.variables(o.file.Prometheus.ScrapeInterval)), span.To)
 	switch {
 	case err != nil:
-		return 0, missing(name, err)
-	case s.Value == 0:
-		return 0, &Bad{Cause: CauseZero, Figure: name, Why: "the value is 0"}
-	case s.Value < 0 || s.Value > highest:
-		return 0, &Bad{Cause: CauseBounds, Figure: name, Why: fmt.Sprintf("want more than 0 and at most %g (got %g)", highest, s.Value)}
+		return 0, missing(figure, err)
+	case m.Min != nil && s.Value < *m.Min:
+		return 0, &Bad{Cause: CauseBounds, Figure: figure, Why: fmt.Sprintf("want at least %g, since less cannot be (got %g)", *m.Min, s.Value)}
+	case m.Max != nil && s.Value > *m.Max:
+		return 0, &Bad{Cause: CauseBounds, Figure: figure, Why: fmt.Sprintf("want at most %g, since more cannot be (got %g)", *m.Max, s.Value)}
 	}
 	return s.Value, nil
 }
 
-func (o *Observer) guard(ctx context.Context, g config.Guard, width time.Duration, at time.Time) *Bad {
-	s, err := o.source.Number(ctx, withWindow(g.Query, width), at)
-	if err != nil {
-		return missing("guard "+g.Name, err)
-	}
-	bad := &Bad{Cause: "guard:" + g.Name, Figure: "guard " + g.Name, Blames: g.Breach == config.BreachWorse}
+func (o *Observer) figure(ctx context.Context, name, query string, span Span, highest float64) (float64, *Bad) {
+	v, bad := o.value(ctx, name, query, o.file.Prometheus.Metric(name), span)
 	switch {
-	case g.Min != nil && s.Value < *g.Min:
-		bad.Why = fmt.Sprintf("want at least %g (got %g)", *g.Min, s.Value)
-	case g.Max != nil && s.Value > *g.Max:
-		bad.Why = fmt.Sprintf("want at most %g (got %g)", *g.Max, s.Value)
+	case bad != nil:
+		return 0, bad
+	case v == 0:
+		return 0, &Bad{Cause: CauseZero, Figure: name, Why: "the value is 0"}
+	case v < 0 || v > highest:
+		return 0, &Bad{Cause: CauseBounds, Figure: name, Why: fmt.Sprintf("want more than 0 and at most %g (got %g)", highest, v)}
+	}
+	return v, nil
+}
+
+func (o *Observer) guard(ctx context.Context, g config.Guard, span Span) *Bad {
+	m := o.file.Prometheus.Metric(g.Name)
+	figure := "guard " + g.Name
+	v, bad := o.value(ctx, figure, g.Query, m, span)
+	if bad != nil {
+		if bad.Cause != string(promql.NoData) || m.Missing == config.MissingInconclusive {
+			return bad
+		}
+		if m.Missing == config.MissingIgnore {
+			return nil
+		}
+		v = 0
+	}
+	breach := &Bad{Cause: "guard:" + g.Name, Figure: figure, Blames: g.Breach == config.BreachWorse}
+	switch {
+	case g.Min != nil && v < *g.Min:
+		breach.Why = fmt.Sprintf("want at least %g (got %g)", *g.Min, v)
+	case g.Max != nil && v > *g.Max:
+		breach.Why = fmt.Sprintf("want at most %g (got %g)", *g.Max, v)
 	default:
 		return nil
 	}
-	return bad
+	return breach
 }
 
 func missing(figure string, err error) *Bad {
@@ -121,10 +181,6 @@ func missing(figure string, err error) *Bad {
 		b.Cause = CauseStopped
 	}
 	return b
-}
-
-func withWindow(query string, width time.Duration) string {
-	return strings.ReplaceAll(query, "$window", strconv.FormatInt(width.Milliseconds(), 10)+"ms")
 }
 
 // Live is what is happening now. A nil figure is not known; Missing says why, by the figure's name.
@@ -151,16 +207,12 @@ func (o *Observer) Live(ctx context.Context) Live {
 		}
 		return l
 	}
-	q := o.file.Live
-	for _, f := range []struct {
-		name, query string
-		into        **float64
-	}{
-		{"p99", o.file.Objective.P99, &l.P99}, {"p50", q.P50, &l.P50}, {"p999", q.P999, &l.P999},
-		{"offered", q.Offered, &l.Offered}, {"acked", o.file.Objective.Goodput, &l.Acked}, {"consumed", q.Consumed, &l.Consumed},
-		{"errors", q.Errors, &l.Errors}, {"samples", q.Samples, &l.Samples},
-	} {
-		s, err := o.source.Number(ctx, withWindow(f.query, q.Window), time.Time{})
+	into := map[string]**float64{
+		"p99": &l.P99, "p50": &l.P50, "p999": &l.P999, "offered": &l.Offered, "acked": &l.Acked, "consumed": &l.Consumed, "errors": &l.Errors, "samples": &l.Samples,
+	}
+	variables := Span{From: l.Time.Add(-o.file.Live.Window), To: l.Time}.variables(o.file.Prometheus.ScrapeInterval)
+	for _, f := range live(o.file) {
+		s, err := o.source.Number(ctx, expand(f.query, variables), time.Time{})
 		if err == nil && s.Value < 0 {
 			err = &promql.Error{Query: f.query, Cause: CauseBounds, Why: fmt.Sprintf("want 0 or more (got %g)", s.Value)}
 		}
@@ -169,9 +221,20 @@ func (o *Observer) Live(ctx context.Context) Live {
 			l.Missing[f.name] = bad.Cause + ": " + bad.Why
 			continue
 		}
-		*f.into = &s.Value
+		*into[f.name] = &s.Value
 	}
 	return l
+}
+
+type named struct{ name, query string }
+
+// live are the figures that people see.
+func live(f config.File) []named {
+	q := f.Live
+	return []named{
+		{"p99", f.Objective.P99}, {"p50", q.P50}, {"p999", q.P999}, {"offered", q.Offered}, {"acked", f.Objective.Goodput}, {"consumed", q.Consumed},
+		{"errors", q.Errors}, {"samples", q.Samples},
+	}
 }
 
 // fresh says why nothing can be current. An instant query answers from the newest sample of the last minutes, so only that sample's own time tells.
