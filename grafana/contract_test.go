@@ -61,6 +61,8 @@ func gauges() map[string]prometheus.Labels {
 		"tuner_goodput":         nil,
 		"tuner_slo_seconds":     nil,
 
+		"tuner_ledger_record_timestamp_seconds": {"record": "7", "kind": "edge", "trial": "1", "phase": "applying", "outcome": "", "author": ""},
+
 		"kafka_topic_partition_end_offset": {"topic": "lab", "partition": "0"},
 		"kafka_consumer_group_lag":         {"group": "loadgen", "topic": "lab", "partition": "0"},
 

@@ -16,6 +16,7 @@ import (
 	"github.com/kafkalab/kafkalab/internal/promql"
 	"github.com/kafkalab/kafkalab/internal/web"
 	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/audit"
 	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
@@ -32,6 +33,7 @@ const (
 // parts is everything that runs together.
 type parts struct {
 	board    *status.Board
+	audit    *audit.Book
 	files    *status.Files
 	page     *page.Page
 	server   *web.Server
@@ -97,8 +99,9 @@ func assemble(s settings, file config.File, book *ledger.Ledger, records []ledge
 		return nil, err
 	}
 	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second}
+	p.audit = audit.New(book, records)
 	c := trial.Config{
-		File: file, Cluster: workload, Broker: p.brokers, Meter: p.observer, Herald: workload, Journal: book, Records: records,
+		File: file, Cluster: workload, Broker: p.brokers, Meter: p.observer, Herald: workload, Journal: p.audit, Records: records,
 		Logger: log, Memory: memory, Build: version.Version, Torn: book.Torn(),
 	}
 	first := trial.First(c)
@@ -117,7 +120,7 @@ func (p *parts) listen(s settings) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		versioncollector.NewCollector("tuner"), status.NewCollector(p.board))
+		versioncollector.NewCollector("tuner"), status.NewCollector(p.board), p.audit)
 	p.server, err = web.New(web.Config{Name: "tuner", Listen: []string{s.listen}, Registry: registry, Logger: p.log, Routes: p.page.Routes()})
 	return err
 }
