@@ -29,6 +29,8 @@ type settings struct {
 	memory     string
 	address    string
 	jsonOut    bool
+	form       string
+	out        string
 }
 
 func (s *settings) flags(app *cli.App) {
@@ -49,6 +51,11 @@ func (s *settings) flags(app *cli.App) {
 	show.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
 	verify := book.Command("verify", "Check every line and the order of the phases: 0 if all is right, 1 if not, 2 if it cannot be read.")
 	verify.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
+
+	tell := app.Command("report", "Tell what a study came to, from its ledger alone.")
+	tell.Flag("format", "One of markdown, json, html.").Default(asMarkdown).EnumVar(&s.form, asMarkdown, asJSON, asHTML)
+	tell.Flag("out", "The file to write, instead of the terminal.").StringVar(&s.out)
+	tell.Arg("file", "The ledger's file.").Required().StringVar(&s.ledger)
 
 	glance := app.Command("status", "Print what a running tuner is doing.")
 	glance.Flag("address", "The tuner's address.").Default("http://127.0.0.1:9500").StringVar(&s.address)
@@ -75,6 +82,8 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 		err = verifyLedger(stdout, s.ledger)
 	case "replay":
 		err = r.run(ctx, stdout, stderr)
+	case "report":
+		err = showReport(stdout, s.ledger, s.form, s.out)
 	case "status":
 		err = showStatus(ctx, stdout, s.address, s.jsonOut)
 	default:

@@ -112,23 +112,30 @@ func TestCommands(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		"the demo's file is good":    {[]string{"--config.check", "--config.file=../lab.yaml"}, 0, "good", ""},
-		"a file that is not there":   {[]string{"--config.check", "--config.file=none.yaml"}, 2, "", "none.yaml"},
-		"a bad file":                 {[]string{"--config.check", "--config.file=" + write(t, "bad.yaml", "version: 1\nmode: yolo\n")}, 2, "", `mode: want observe, recommend or auto (got "yolo")`},
-		"a flag that is not there":   {[]string{"--verbose"}, 2, "", "see --help"},
-		"help":                       {[]string{"--help"}, 0, "ledger verify", ""},
-		"show":                       {[]string{"ledger", "show", good}, 0, "outside by kubectl-patch", ""},
-		"show names the effect":      {[]string{"ledger", "show", good}, 0, "goodput went up", ""},
-		"show as JSON":               {[]string{"ledger", "show", "--json", good}, 0, `"phase":"kept"`, ""},
-		"show what is torn":          {[]string{"ledger", "show", torn}, 0, "unfinished record", ""},
-		"verify":                     {[]string{"ledger", "verify", good}, 0, "6 records, checksums and order are right", ""},
-		"verify what is torn":        {[]string{"ledger", "verify", torn}, 0, "unfinished record", ""},
-		"verify what was changed":    {[]string{"ledger", "verify", damaged}, 1, "", "line 1: damaged: its checksum"},
-		"verify names the head":      {[]string{"ledger", "verify", good}, 0, "\nhead ", ""},
-		"verify what is out of turn": {[]string{"ledger", "verify", unordered(t)}, 1, "", "record 1: phase kept of trial 1, which is not running"},
-		"no ledger":                  {[]string{"ledger", "verify", "none.jsonl"}, 2, "", "none.jsonl"},
-		"no ledger to show":          {[]string{"ledger", "show", "none.jsonl"}, 2, "", "none.jsonl"},
-		"a tuner that is not there":  {[]string{"status", "--address=http://127.0.0.1:1"}, 1, "", "ask tuner"},
+		"the demo's file is good":      {[]string{"--config.check", "--config.file=../lab.yaml"}, 0, "good", ""},
+		"a file that is not there":     {[]string{"--config.check", "--config.file=none.yaml"}, 2, "", "none.yaml"},
+		"a bad file":                   {[]string{"--config.check", "--config.file=" + write(t, "bad.yaml", "version: 1\nmode: yolo\n")}, 2, "", `mode: want observe, recommend or auto (got "yolo")`},
+		"a flag that is not there":     {[]string{"--verbose"}, 2, "", "see --help"},
+		"help":                         {[]string{"--help"}, 0, "ledger verify", ""},
+		"show":                         {[]string{"ledger", "show", good}, 0, "outside by kubectl-patch", ""},
+		"show names the effect":        {[]string{"ledger", "show", good}, 0, "goodput went up", ""},
+		"show as JSON":                 {[]string{"ledger", "show", "--json", good}, 0, `"phase":"kept"`, ""},
+		"show what is torn":            {[]string{"ledger", "show", torn}, 0, "unfinished record", ""},
+		"verify":                       {[]string{"ledger", "verify", good}, 0, "6 records, checksums and order are right", ""},
+		"verify what is torn":          {[]string{"ledger", "verify", torn}, 0, "unfinished record", ""},
+		"verify what was changed":      {[]string{"ledger", "verify", damaged}, 1, "", "line 1: damaged: its checksum"},
+		"verify names the head":        {[]string{"ledger", "verify", good}, 0, "\nhead ", ""},
+		"verify what is out of turn":   {[]string{"ledger", "verify", unordered(t)}, 1, "", "record 1: phase kept of trial 1, which is not running"},
+		"no ledger":                    {[]string{"ledger", "verify", "none.jsonl"}, 2, "", "none.jsonl"},
+		"no ledger to show":            {[]string{"ledger", "show", "none.jsonl"}, 2, "", "none.jsonl"},
+		"a report":                     {[]string{"report", good}, 0, "# Tuning report", ""},
+		"a report as JSON":             {[]string{"report", "--format=json", good}, 0, `"schema": 1`, ""},
+		"a report as a page":           {[]string{"report", "--format=html", good}, 0, "<!doctype html>", ""},
+		"a report of another form":     {[]string{"report", "--format=pdf", good}, 2, "", "markdown,json,html"},
+		"a report of what was changed": {[]string{"report", damaged}, 1, "", "line 1: damaged"},
+		"a report of no ledger":        {[]string{"report", "none.jsonl"}, 2, "", "none.jsonl"},
+		"a report into no folder":      {[]string{"report", "--out=none/report.md", good}, 1, "", "write report"},
+		"a tuner that is not there":    {[]string{"status", "--address=http://127.0.0.1:1"}, 1, "", "ask tuner"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t, c.args...)
@@ -136,6 +143,17 @@ func TestCommands(t *testing.T) {
 				t.Errorf("want code %d, %q, %q (got %d)\n%s\n%s", c.code, c.stdout, c.stderr, code, stdout, stderr)
 			}
 		})
+	}
+}
+
+func TestReportIntoAFile(t *testing.T) {
+	path := write(t, "report.html", "an older one")
+	if code, stdout, stderr := call(t, "report", "--format=html", "--out="+path, ledgerFile(t)); code != 0 || stdout != "" {
+		t.Fatalf("got %d %s %s", code, stdout, stderr)
+	}
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*"))
+	if text := string(read(t, path)); err != nil || !strings.HasPrefix(text, "<!doctype html>") || len(left) != 1 {
+		t.Errorf("want the report and nothing else (got %v, %.40s, %v)", left, text, err)
 	}
 }
 

@@ -1,0 +1,234 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/report"
+	"github.com/kafkalab/kafkalab/tuner/space"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// book writes records, half a minute apart, and reads them again.
+func book(t *testing.T, path string, records ...ledger.Record) ledger.Content {
+	t.Helper()
+	l, _, err := ledger.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range records {
+		r.Time = time.Date(2026, 3, 4, 22, 0, 0, 0, time.UTC).Add(time.Duration(i) * 30 * time.Second)
+		if _, err := l.Append(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ledger.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// windows are eight about a goodput.
+func windows(goodput float64) []judge.Window {
+	var out []judge.Window
+	for _, f := range []float64{0.97, 1.02, 1, 0.99, 1.04, 1.01, 0.98, 1.03} {
+		out = append(out, judge.Window{Goodput: goodput * f, P99: 0.2 / f})
+	}
+	return out
+}
+
+func started() []ledger.Record {
+	p := space.Point{"heap": 256, "io": 2}
+	return []ledger.Record{{Kind: ledger.Session, Mode: "auto", Build: "1.2.3", Point: p}, {Kind: ledger.Measured, Point: p, Windows: windows(1000)}}
+}
+
+// tried is a trial of one knob from its proposal to its end.
+func tried(n int, knob string, old, new int64, p space.Point, outcome ledger.Outcome, goodput, effect float64, reason string) []ledger.Record {
+	c := &ledger.Change{Knob: knob, Env: strings.ToUpper(knob), Old: old, New: new, OldText: fmt.Sprintf("-X%d", old), NewText: fmt.Sprintf("-X%d", new)}
+	judged := ledger.Record{Kind: ledger.Edge, Trial: n, Phase: ledger.Judged, Outcome: outcome, Reason: reason, Restart: outcome != ledger.OutcomeKept}
+	if goodput > 0 {
+		judged.Windows = windows(goodput)
+		judged.Verdict = &judge.Verdict{Decision: judge.Better, Effect: effect, P: 0.00016}
+	} else {
+		judged.Failure = "out-of-memory"
+	}
+	end := ledger.Reverted
+	if outcome == ledger.OutcomeKept {
+		end = ledger.Kept
+	}
+	return []ledger.Record{
+		{Kind: ledger.Edge, Trial: n, Phase: ledger.Proposed, Change: c, Point: p, Reason: "next step"},
+		{Kind: ledger.Edge, Trial: n, Phase: ledger.Applying, Point: p, Restart: true},
+		judged, {Kind: ledger.Edge, Trial: n, Phase: end, Point: p},
+	}
+}
+
+func joined(parts ...[]ledger.Record) []ledger.Record {
+	var all []ledger.Record
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+// evil is what others may have written: it must stay text.
+const evil = "x | y <script>alert(1)</script> `z`\n# no heading"
+
+func whole() []ledger.Record {
+	return joined(started(),
+		tried(1, "heap", 256, 512, space.Point{"heap": 512, "io": 2}, ledger.OutcomeKept, 1300, 0.3, "goodput 1000/s → 1300/s"),
+		tried(2, "heap", 512, 1024, space.Point{"heap": 1024, "io": 2}, ledger.OutcomeReverted, 1250, -0.0385, "within the noise"),
+		tried(3, "io", 2, 4, space.Point{"heap": 512, "io": 4}, ledger.OutcomeReverted, 0, 0, evil),
+		[]ledger.Record{{Kind: ledger.Outside, Author: "kubectl|patch <b>", Point: space.Point{"heap": 512, "io": 3}, Reason: evil,
+			Changes: []ledger.Change{{Knob: "io", OldText: "2", NewText: "3"}}}},
+		[]ledger.Record{{Kind: ledger.Measured, Point: space.Point{"heap": 512, "io": 3}, Windows: windows(1310)}},
+		tried(4, "io", 3, 8, space.Point{"heap": 512, "io": 8}, ledger.OutcomeKept, 1500, 0.145, "goodput went up"),
+		[]ledger.Record{{Kind: ledger.Finished, Reason: "every step was tried and none is better"}})
+}
+
+type form struct {
+	name  string
+	write func(*report.Report, io.Writer) error
+}
+
+func forms() []form {
+	return []form{{"md", (*report.Report).Markdown}, {"json", (*report.Report).JSON}, {"html", (*report.Report).HTML}}
+}
+
+func written(t *testing.T, r *report.Report, f form) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := f.write(r, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestGolden(t *testing.T) {
+	r := report.New(book(t, filepath.Join(t.TempDir(), "ledger.jsonl"), whole()...))
+	for _, f := range forms() {
+		path := filepath.Join("testdata", "whole."+f.name)
+		got := written(t, r, f)
+		if *update {
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is another one (see git diff after -update):\n%s", path, got)
+		}
+	}
+}
+
+func TestOutcomes(t *testing.T) {
+	reverted := tried(1, "heap", 256, 512, space.Point{"heap": 512, "io": 2}, ledger.OutcomeReverted, 990, -0.01, "within the noise")
+	kept := tried(1, "heap", 256, 512, space.Point{"heap": 512, "io": 2}, ledger.OutcomeKept, 1300, 0.3, "better")
+	finished := []ledger.Record{{Kind: ledger.Finished, Reason: "every step was tried"}}
+	for name, c := range map[string]struct {
+		records []ledger.Record
+		want    string
+	}{
+		"nothing":                  {nil, "Nothing has been measured yet."},
+		"only a session":           {started()[:1], "Nothing has been measured yet."},
+		"only the start":           {started(), "The start was left as it was: of 0 trials none was better than its 1005 records/s. The search goes on."},
+		"the start was good":       {joined(started(), reverted, finished), "The start was left as it was: of 1 trial none was better than its 1005 records/s. The search ended: every step was tried."},
+		"something was better":     {joined(started(), kept, finished), "Goodput went from 1005 to 1306 records/s (+30.0 %, 95 % interval +26.2 % to +33.9 %) and P99 from 199.0 to 199.0 ms by heap -X256 → -X512, in 1 trial."},
+		"a trial runs":             {joined(started(), kept[:2]), "The start was left as it was: of 1 trial none was better than its 1005 records/s. The search goes on."},
+		"the start has one window": {joined([]ledger.Record{started()[0], {Kind: ledger.Measured, Point: space.Point{"heap": 256, "io": 2}, Windows: windows(1000)[:1]}}, kept), "(+34.7 %, too few windows for an interval)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := report.New(book(t, filepath.Join(t.TempDir(), "ledger.jsonl"), c.records...))
+			if !strings.Contains(r.Outcome, c.want) {
+				t.Errorf("want %q (got %q)", c.want, r.Outcome)
+			}
+			for _, f := range forms() {
+				text := written(t, r, f)
+				if f.name == "json" && !json.Valid(text) || len(text) < 100 {
+					t.Errorf("%s: want a whole report (got %s)", f.name, text)
+				}
+				if bytes.Contains(text, []byte("%!")) || bytes.Contains(text, []byte("<nil>")) || bytes.Contains(text, []byte("NaN")) {
+					t.Errorf("%s shows what is not known as a value:\n%s", f.name, text)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatOthersWroteStaysText(t *testing.T) {
+	r := report.New(book(t, filepath.Join(t.TempDir(), "ledger.jsonl"), whole()...))
+	html, markdown := string(written(t, r, forms()[2])), string(written(t, r, forms()[0]))
+	if strings.Contains(html, "<script") || strings.Contains(html, "patch <b>") || strings.Contains(html, "http") {
+		t.Error("the page has markup of others, or asks for something elsewhere")
+	}
+	if strings.Contains(markdown, "<script") || strings.Contains(markdown, "\n# no heading") || !strings.Contains(markdown, `x \| y`) {
+		t.Errorf("the text has markup of others:\n%s", markdown)
+	}
+}
+
+// TestTheSameBytes: from a ledger, from its copy, and by another process with another zone, language and folder, the same bytes come.
+func TestTheSameBytes(t *testing.T) {
+	if path := os.Getenv("REPORT_OF"); path != "" {
+		c, err := ledger.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range forms() {
+			if err := os.WriteFile(filepath.Join(os.Getenv("REPORT_TO"), f.name), written(t, report.New(c), f), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	path := filepath.Join(t.TempDir(), "ledger.jsonl")
+	c := book(t, path, whole()...)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy of another name")
+	if err := os.WriteFile(copied, text, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	for name, env := range map[string][]string{
+		"the same again": {"REPORT_OF=" + path},
+		"elsewhere":      {"REPORT_OF=" + copied, "TZ=Pacific/Auckland", "LANG=de_DE.UTF-8", "LC_ALL=tr_TR.UTF-8", "HOME=/nonexistent", "GOMAXPROCS=1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := t.TempDir()
+			cmd := exec.Command(os.Args[0], "-test.run=^TestTheSameBytes$")
+			cmd.Env, cmd.Dir = append(append(os.Environ(), "REPORT_TO="+to), env...), to
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for _, f := range forms() {
+				got, err := os.ReadFile(filepath.Join(to, f.name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := written(t, report.New(c), f); !bytes.Equal(got, want) {
+					t.Errorf("%s: want the same bytes", f.name)
+				}
+			}
+		})
+	}
+}

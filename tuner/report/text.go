@@ -1,0 +1,182 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+const unknown = "–"
+
+func whole(v float64) string { return fmt.Sprintf("%.0f", v) }
+
+func tenth(v float64) string { return fmt.Sprintf("%.1f", v) }
+
+func percent(v float64) string { return fmt.Sprintf("%+.1f %%", v*100) }
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func known(v *float64, show func(float64) string) string {
+	if v == nil {
+		return unknown
+	}
+	return show(*v)
+}
+
+// between is a relative change with its interval.
+func between(e *Estimate) string {
+	if e == nil {
+		return unknown
+	}
+	if e.Low == nil {
+		return percent(e.Value) + ", too few windows for an interval"
+	}
+	return fmt.Sprintf("%s, 95 %% interval %s to %s", percent(e.Value), percent(*e.Low), percent(*e.High))
+}
+
+// within is a figure with its interval.
+func within(e Estimate, show func(float64) string) string {
+	if e.Low == nil {
+		return show(e.Value)
+	}
+	return fmt.Sprintf("%s (%s to %s)", show(e.Value), show(*e.Low), show(*e.High))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.DateTime) }
+
+func took(seconds float64) string {
+	if seconds == 0 {
+		return unknown
+	}
+	return (time.Duration(seconds) * time.Second).String()
+}
+
+func level(p *float64) string {
+	switch {
+	case p == nil:
+		return unknown
+	case *p < 0.001:
+		return "<0.001"
+	}
+	return fmt.Sprintf("%.3f", *p)
+}
+
+func point(p map[string]int64) string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		out = append(out, fmt.Sprintf("%s %d", name, p[name]))
+	}
+	return strings.Join(out, ", ")
+}
+
+// JSON writes the report for programs.
+func (r *Report) JSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(r); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// Markdown writes the report for a README or a ticket.
+func (r *Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Tuning report\n\n%s\n\n", line(r.Outcome))
+	r.sides(&b)
+	r.effects(&b)
+	r.table(&b)
+	c := r.Counts
+	fmt.Fprintf(&b, "%s: %d kept, %d reverted, %d inconclusive, %d discarded, %d running; %s, %s, %s by others.\n\n", plural(c.Trials, "trial"), c.Kept,
+		c.Reverted, c.Inconclusive, c.Discarded, c.Running, plural(c.Restarts, "restart"), plural(c.Sessions, "session"), plural(c.Others, "change"))
+	fmt.Fprintf(&b, "From %s to %s UTC. Made from %s of the ledger, head `%s`.\n", stamp(r.From), stamp(r.To), plural(r.Ledger.Records, "record"), r.Ledger.Head)
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+func (r *Report) sides(b *strings.Builder) {
+	if r.Before == nil {
+		return
+	}
+	fmt.Fprint(b, "| | configuration | goodput, records/s (95 % interval) | P99, ms (95 % interval) | windows |\n|---|---|---|---|---|\n")
+	row := func(name string, s *Side) {
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %d |\n", name, cell(point(s.Point)), within(s.Goodput, whole), within(s.P99, tenth), s.Goodput.Windows)
+	}
+	row("before", r.Before)
+	if r.Goodput != nil {
+		row("after", r.After)
+		fmt.Fprintf(b, "| change | | %s | %s | |\n", between(r.Goodput), between(r.P99))
+	}
+	fmt.Fprintln(b)
+}
+
+func (r *Report) effects(b *strings.Builder) {
+	if len(r.Knobs) == 0 {
+		return
+	}
+	fmt.Fprint(b, "## Knobs\n\nGoodput after a change of this knob alone, against the incumbent of its time.\n\n")
+	fmt.Fprint(b, "| knob | measured changes | lowest | highest | kept |\n|---|---|---|---|---|\n")
+	for _, k := range r.Knobs {
+		fmt.Fprintf(b, "| %s | %d | %s | %s | %s |\n", cell(k.Name), k.Trials, percent(k.Lowest), percent(k.Most), percent(k.Kept))
+	}
+	fmt.Fprintln(b)
+}
+
+func (r *Report) table(b *strings.Builder) {
+	if len(r.Trials) > 0 {
+		fmt.Fprint(b, "## Trials\n\n| trial | change | outcome | effect | p | goodput | P99, ms | took | best so far | reason |\n|---|---|---|---|---|---|---|---|---|---|\n")
+		best := map[int]*float64{}
+		for _, s := range r.Convergence {
+			best[s.Trial] = s.Best
+		}
+		for _, t := range r.Trials {
+			fmt.Fprintf(b, "| %d | %s: %s → %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", t.Number, cell(t.Knob), cell(t.Old), cell(t.New), t.Outcome, known(t.Effect, percent),
+				level(t.P), known(t.Goodput, whole), known(t.P99, tenth), took(t.Seconds), known(best[t.Number], whole), cell(why(t)))
+		}
+		fmt.Fprintln(b)
+	}
+	if len(r.Others) > 0 {
+		fmt.Fprint(b, "## Changes by others\n\n| record | time (UTC) | author | change | what it meant |\n|---|---|---|---|---|\n")
+		for _, c := range r.Others {
+			fmt.Fprintf(b, "| %d | %s | %s | %s | %s |\n", c.Record, stamp(c.Time), cell(c.Author), cell(c.arrow()), cell(c.Reason))
+		}
+		fmt.Fprintln(b)
+	}
+}
+
+func why(t Trial) string {
+	text := t.Reason
+	if t.Failure != "" {
+		text = t.Failure + ": " + text
+	}
+	if t.Author != "" {
+		text += " (by " + t.Author + ")"
+	}
+	return text
+}
+
+func (c Change) arrow() string {
+	if c.Knob == "" {
+		return unknown
+	}
+	return fmt.Sprintf("%s: %s → %s", c.Knob, c.Old, c.New)
+}
+
+// cell keeps what was written by others from ending a cell, or being read as markup.
+func cell(s string) string {
+	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "<", "&lt;", ">", "&gt;", "`", "\\`").Replace(line(s))
+}
+
+func line(s string) string { return strings.Join(strings.Fields(s), " ") }
