@@ -69,6 +69,7 @@ type Counts struct {
 // Side is a configuration as it was measured.
 type Side struct {
 	Point   space.Point `json:"point"`
+	At      time.Time   `json:"at"`      // when its windows were complete
 	Goodput Estimate    `json:"goodput"` // records per second
 	P99     Estimate    `json:"p99_ms"`
 }
@@ -140,10 +141,10 @@ func New(c ledger.Content) *Report {
 		r.From, r.To = c.Records[0].Time.UTC(), c.Records[n-1].Time.UTC()
 	}
 	if len(s.Baseline) > 0 {
-		r.Before = side(s.Start, s.Baseline)
+		r.Before = side(s.Start, s.BaselineAt, s.Baseline)
 	}
 	if len(s.Best) > 0 {
-		r.After = side(s.BestPoint, s.Best)
+		r.After = side(s.BestPoint, s.BestAt, s.Best)
 	}
 	if r.Before != nil && r.After != nil && s.Start.Key() != s.BestPoint.Key() {
 		r.Goodput = change(values(s.Baseline, judge.Goodput), values(s.Best, judge.Goodput))
@@ -208,12 +209,12 @@ func values(windows []judge.Window, of func(judge.Window) float64) []float64 {
 	return out
 }
 
-func side(p space.Point, windows []judge.Window) *Side {
+func side(p space.Point, at time.Time, windows []judge.Window) *Side {
 	ms := values(windows, judge.P99)
 	for i := range ms {
 		ms[i] *= 1000
 	}
-	return &Side{Point: p, Goodput: median(values(windows, judge.Goodput)), P99: median(ms)}
+	return &Side{Point: p, At: at.UTC(), Goodput: median(values(windows, judge.Goodput)), P99: median(ms)}
 }
 
 // turned tells knobs by the texts that trials wrote, where there was one.
@@ -270,7 +271,7 @@ func knobs(s *study.Study) []Knob {
 		}
 		k := by[t.Change.Knob]
 		if k == nil {
-			k = &Knob{Name: t.Change.Knob}
+			k = &Knob{Name: t.Change.Knob, Lowest: t.Verdict.Effect, Most: t.Verdict.Effect}
 			by[k.Name] = k
 		}
 		k.Trials++
@@ -302,7 +303,7 @@ func trials(s *study.Study) []Trial {
 			row.Effect, row.P = ptr(rounded(t.Verdict.Effect)), ptr(rounded(t.Verdict.P))
 		}
 		if len(t.Windows) > 0 {
-			measured := side(nil, t.Windows)
+			measured := side(nil, t.Ended, t.Windows)
 			row.Goodput, row.P99 = &measured.Goodput.Value, &measured.P99.Value
 		}
 		out = append(out, row)
@@ -340,6 +341,14 @@ func (r *Report) outcome(s *study.Study) string {
 		return text + ". The search goes on."
 	}
 	return text + ". The search ended: " + s.Finished + "."
+}
+
+// Apart says how far the two sides are from each other in time; the intervals know nothing of what else became different meanwhile.
+func (r *Report) Apart() string {
+	if r.Goodput == nil {
+		return ""
+	}
+	return fmt.Sprintf("The two sides were measured %s apart: what else became different in that time is not in the intervals.", r.After.At.Sub(r.Before.At).Round(time.Second))
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -118,6 +118,7 @@ func (r *Report) sides(b *strings.Builder) {
 	if r.Goodput != nil {
 		row("after", r.After)
 		fmt.Fprintf(b, "| change | | %s | %s | |\n", between(r.Goodput), between(r.P99))
+		fmt.Fprintf(b, "\n%s\n", r.Apart())
 	}
 	fmt.Fprintln(b)
 }

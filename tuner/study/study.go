@@ -68,10 +68,12 @@ type Study struct {
 	Windows    []judge.Window // of the incumbent; empty: to be measured
 	MeasuredAt time.Time
 
-	Baseline  []judge.Window // the first measurement, as long as the question is the same
-	Start     space.Point    // what Baseline was measured with
-	BestPoint space.Point
-	Best      []judge.Window // newest measurement of BestPoint
+	Baseline   []judge.Window // the first measurement, as long as the question is the same
+	BaselineAt time.Time
+	Start      space.Point // what Baseline was measured with
+	BestPoint  space.Point
+	Best       []judge.Window // newest measurement of BestPoint
+	BestAt     time.Time
 
 	Trials   []Trial
 	Restarts int // since the question is the same
@@ -174,10 +176,10 @@ func (s *Study) session(r ledger.Record) {
 func (s *Study) measured(r ledger.Record) {
 	s.Windows, s.MeasuredAt = r.Windows, r.Time
 	if s.Baseline == nil {
-		s.Baseline, s.Start = r.Windows, r.Point
+		s.Baseline, s.BaselineAt, s.Start = r.Windows, r.Time, r.Point
 	}
 	if s.Best == nil || s.BestPoint.Key() == r.Point.Key() {
-		s.Best, s.BestPoint = r.Windows, r.Point
+		s.Best, s.BestAt, s.BestPoint = r.Windows, r.Time, r.Point
 	}
 }
 
@@ -224,7 +226,7 @@ func (s *Study) edge(r ledger.Record) {
 		s.Incumbent, s.Windows = t.Candidate, nil
 		if len(s.Counted()) > 0 { // otherwise it was judged by another question
 			s.Windows, s.MeasuredAt = t.Windows, t.Since
-			s.BestPoint, s.Best = t.Candidate, t.Windows
+			s.BestPoint, s.Best, s.BestAt = t.Candidate, t.Windows, t.Since
 		}
 		s.change(r, t, string(ledger.OutcomeKept))
 	case ledger.Reverted:

@@ -98,6 +98,9 @@ func TestOutside(t *testing.T) {
 	if s.Incumbent["io"] != 8 || s.Rest != "s" || len(s.Windows) != 0 || s.Changes[0].Author != "kubectl" || len(s.Baseline) != 1 {
 		t.Errorf("want it the new incumbent, to be measured (got %+v)", s)
 	}
+	if want := time.Unix(1, 0); !s.BaselineAt.Equal(want) || !s.BestAt.Equal(want) {
+		t.Errorf("want to know when it was measured (got %s and %s)", s.BaselineAt, s.BestAt)
+	}
 }
 
 // TestVerify: orders that no tuner writes.
