@@ -285,7 +285,7 @@ func TestEachOutcomeOfAChangeIsAnAnnotationOfItsOwnColour(t *testing.T) {
 			if a.UseValueForTime != "on" || !strings.HasSuffix(a.Expr, "* 1000") {
 				t.Errorf("annotation %q: value as time is %q, expression %q; want \"on\" and milliseconds", a.Name, a.UseValueForTime, a.Expr)
 			}
-			if !strings.Contains(a.TitleFormat, "{{knob}} {{old}} → {{new}}") {
+			if strings.Contains(a.Expr, "tuner_change_") && !strings.Contains(a.TitleFormat, "{{knob}} {{old}} → {{new}}") {
 				t.Errorf("annotation %q: title %q does not say what was changed", a.Name, a.TitleFormat)
 			}
 			if other, taken := colours[a.IconColor]; taken {
