@@ -99,9 +99,9 @@ func assemble(s settings, file config.File, book *ledger.Ledger, records []ledge
 		return nil, err
 	}
 	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second}
-	p.audit = audit.New(book, records)
+	p.audit = audit.New()
 	c := trial.Config{
-		File: file, Cluster: workload, Broker: p.brokers, Meter: p.observer, Herald: workload, Journal: p.audit, Records: records,
+		File: file, Cluster: workload, Broker: p.brokers, Meter: p.observer, Herald: workload, Journal: p.audit.Of(book, records), Records: records,
 		Logger: log, Memory: memory, Build: version.Version, Torn: book.Torn(),
 	}
 	first := trial.First(c)

@@ -21,11 +21,10 @@ type Journal interface {
 	Append(r ledger.Record) (ledger.Record, error)
 }
 
-// Book is a journal that counts what goes into it. One goroutine appends; it may be scraped meanwhile.
+// Book shows one journal at a time. It may be scraped while that is written.
 type Book struct {
-	journal Journal
-	when    *prometheus.Desc
-	total   *prometheus.Desc
+	when  *prometheus.Desc
+	total *prometheus.Desc
 
 	mu     sync.Mutex
 	newest []ledger.Record // without what is measured: their names and times
@@ -37,32 +36,43 @@ type class struct {
 	phase ledger.Phase
 }
 
-// New takes what the journal holds already.
-func New(j Journal, records []ledger.Record) *Book {
-	b := &Book{
-		journal: j, counts: map[class]float64{},
+// New shows nothing yet.
+func New() *Book {
+	return &Book{
 		when: prometheus.NewDesc("tuner_ledger_record_timestamp_seconds", "When the record was written, one series per record of the ledger, of very many the newest.",
 			[]string{"record", "kind", "trial", "phase", "outcome", "author"}, nil),
 		total: prometheus.NewDesc("tuner_ledger_records_total", "Records of the ledger, by kind and phase.", []string{"kind", "phase"}, nil),
 	}
+}
+
+// Of is the journal to write to in j's place. What j holds already is shown from now on, and nothing of an earlier one.
+func (b *Book) Of(j Journal, records []ledger.Record) Journal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.newest, b.counts = nil, map[class]float64{}
 	for _, r := range records {
 		b.add(r)
 	}
-	return b
+	return seen{j, b}
+}
+
+type seen struct {
+	Journal
+	book *Book
 }
 
 // Append shows the record after it is in the ledger.
-func (b *Book) Append(r ledger.Record) (ledger.Record, error) {
-	written, err := b.journal.Append(r)
+func (s seen) Append(r ledger.Record) (ledger.Record, error) {
+	written, err := s.Journal.Append(r)
 	if err == nil {
-		b.add(written)
+		s.book.mu.Lock()
+		defer s.book.mu.Unlock()
+		s.book.add(written)
 	}
 	return written, err
 }
 
 func (b *Book) add(r ledger.Record) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.counts[class{r.Kind, r.Phase}]++
 	if len(b.newest) == shown {
 		b.newest = append(b.newest[:0], b.newest[1:]...)

@@ -66,13 +66,13 @@ func TestEveryEdgeIsSeen(t *testing.T) {
 		promhttp.HandlerFor(current.Load(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	begin := func() (*audit.Book, *ledger.Ledger) {
+	begin := func() (audit.Journal, *ledger.Ledger) {
 		l, records := open(t, path)
-		book := audit.New(l, records)
+		book := audit.New()
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(book)
 		current.Store(registry)
-		return book, l
+		return book.Of(l, records), l
 	}
 	book, file := begin()
 	p := promtest.Start(t, strings.TrimPrefix(server.URL, "http://"))
@@ -163,8 +163,8 @@ func (failing) Append(ledger.Record) (ledger.Record, error) {
 }
 
 func TestWhatIsNotInTheLedgerIsNotShown(t *testing.T) {
-	book := audit.New(failing{}, nil)
-	if _, err := book.Append(ledger.Record{Kind: ledger.Session}); err == nil {
+	book := audit.New()
+	if _, err := book.Of(failing{}, nil).Append(ledger.Record{Kind: ledger.Session}); err == nil {
 		t.Error("want the error of the ledger")
 	}
 	if n := testutil.CollectAndCount(book); n != 0 {
@@ -177,7 +177,9 @@ func TestTheNewestAreShownAndAllAreCounted(t *testing.T) {
 	for i := range 700 {
 		records = append(records, ledger.Record{Seq: uint64(i + 1), Time: time.Unix(int64(i), 0), Kind: ledger.Measured})
 	}
-	book := audit.New(failing{}, records)
+	book := audit.New()
+	book.Of(failing{}, []ledger.Record{{Seq: 1, Kind: ledger.Session}}) // an earlier one, of which nothing is left
+	book.Of(failing{}, records)
 	if n := testutil.CollectAndCount(book, "tuner_ledger_record_timestamp_seconds"); n != 500 {
 		t.Errorf("want 500 shown (got %d)", n)
 	}
