@@ -139,12 +139,24 @@ func play(t *testing.T, c drive.Config, b *broker, length time.Duration, step fu
 
 const small = "name: small\npayload: {bytes: 100}\nwarmup: 0s\ntopic: {partitions: 1}\n"
 
+// withoutRaceDetector leaves to a run without it what takes it minutes: a hundred thousand records, in simulated time. The same goroutines do the same with
+// fewer records in the other tests.
+func withoutRaceDetector(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("too many records for the race detector; .ci/unit runs it without")
+	}
+}
+
 // In 60 s at 1000 records/s a stall of 3 s delays 3000 records by up to 3 s: with 5 % of all delayed, the 99th percentile is at the slowest
 // fifth of those, 2.4 s, plus what the broker always takes. The client's bound on records in flight must not change that.
-func TestAStallShowsInFullInTheResponseTime(t *testing.T) {
+func TestScaleAStallShowsInFullInTheResponseTime(t *testing.T) {
 	t.Parallel()
 	for name, inFlight := range map[string]string{"with ample room in the client": "10000", "with room for 10 records": "10", "with room for 50": "50", "with room for 300": "300", "with room for 2500": "2500"} {
 		t.Run(name, func(t *testing.T) {
+			if inFlight != "50" {
+				withoutRaceDetector(t)
+			}
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := mustWorkload(t, small+"producer: {clients: 1, in_flight: "+inFlight+"}\n")
@@ -172,9 +184,12 @@ func TestAStallShowsInFullInTheResponseTime(t *testing.T) {
 	}
 }
 
-func TestTheScheduleIsKept(t *testing.T) {
+func TestScaleTheScheduleIsKept(t *testing.T) {
 	t.Parallel()
 	for _, rate := range []float64{100, 1000, 10000} {
+		if rate > 1000 {
+			withoutRaceDetector(t)
+		}
 		synctest.Test(t, func(t *testing.T) {
 			w := mustWorkload(t, small+"producer: {clients: 4, in_flight: 4000}\n")
 			b := &broker{latency: ms, down: never}
@@ -236,7 +251,8 @@ func TestAfterAnOutageTheScheduleStartsAfresh(t *testing.T) {
 	})
 }
 
-func TestSLOModeRidesThroughAnOutage(t *testing.T) {
+func TestScaleSLOModeRidesThroughAnOutage(t *testing.T) {
+	withoutRaceDetector(t)
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := mustWorkload(t, small+"producer: {clients: 2, in_flight: 500}\n")
