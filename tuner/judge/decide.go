@@ -13,8 +13,10 @@ const (
 	sure  = 0.95  // of a clear loss or breach at the end of a round
 	surer = 0.995 // and before it, when only the expected noise is known
 
+	stood        = 6    // deployments that a candidate must have stood to be kept
 	fallen       = 0.25 // part by which an unstable configuration's worst deployment lies below its typical one
 	hopeless     = 0.05 // predictive power below which it is given up
+	expectedDF   = 4    // degrees of freedom that Config.Noise is worth
 	latencyNoise = 2    // how much noisier a P99 is than a goodput
 )
 
@@ -79,20 +81,11 @@ func (v view) judged(s sums) (gain float64, byLatency bool) {
 // lost is how much less goodput is not worth a better latency.
 func (r Rules) lost() float64 { return min(r.Margin, 0.99) }
 
-func (v view) counted(byLatency bool, noise float64) measure {
+func (v view) counted(byLatency bool) measure {
 	if byLatency {
-		return v.measure(v.latency, v.drawn.latency, noise*latencyNoise)
+		return v.measure(v.latency, v.drawn.latency)
 	}
-	return v.measure(v.goodput, v.drawn.goodput, noise)
-}
-
-// levels are each block's values as logarithms, higher is better.
-func (j *Judge) levels() (goodput, latency []float64) {
-	for _, b := range j.blocks {
-		goodput = append(goodput, value(b, Goodput))
-		latency = append(latency, -value(b, P99))
-	}
-	return goodput, latency
+	return v.measure(v.goodput, v.drawn.goodput)
 }
 
 // sides tells the incumbent's values from the candidate's.
@@ -108,14 +101,21 @@ func (j *Judge) sides(values []float64) (incumbent, candidate []float64) {
 }
 
 func (j *Judge) decide() {
-	goodput, latency := j.levels()
-	j.preview(goodput, latency)
 	next := 1
-	if rounds := complete(len(j.blocks)); rounds > 0 && planned(rounds) == len(j.blocks) {
+	switch rounds := complete(len(j.blocks)); {
+	case j.clear > 0:
+		j.confirm()
+	case rounds > 0 && planned(rounds) == len(j.blocks):
 		next = laterRound
-		j.look(goodput, latency, rounds)
-	} else {
-		j.early(goodput, latency)
+		j.preview()
+		j.look(rounds)
+	default:
+		j.preview()
+		j.early()
+	}
+	if j.clear == len(j.blocks) {
+		next = 1
+		j.confirm()
 	}
 	each := j.spent / time.Duration(len(j.blocks))
 	if j.verdict.Decision == "" && j.config.Budget > 0 && j.spent+each*time.Duration(next) > j.config.Budget {
@@ -123,11 +123,20 @@ func (j *Judge) decide() {
 	}
 }
 
+// confirm takes deployments of a candidate whose gain is clear until there are enough to say that it is stable.
+func (j *Judge) confirm() {
+	j.verdict.Blocks = len(j.blocks)
+	_, candidate := j.sides(j.goodput)
+	if !j.unstable() && len(candidate) >= stood {
+		j.end(Better, Gain, fmt.Sprintf("%s, and again in fresh deployments", j.gain))
+	}
+}
+
 // preview fills in the figures of both sides.
-func (j *Judge) preview(goodput, latency []float64) {
+func (j *Judge) preview() {
 	v := Verdict{P: j.test.p, Blocks: len(j.blocks), Recheck: j.verdict.Recheck, StdErr: j.verdict.StdErr, Noise: j.verdict.Noise}
-	incumbent, candidate := j.sides(goodput)
-	incumbentP99, candidateP99 := j.sides(latency)
+	incumbent, candidate := j.sides(j.goodput)
+	incumbentP99, candidateP99 := j.sides(j.latency)
 	typical := func(values []float64, sign float64) float64 {
 		if len(values) == 0 {
 			return 0
@@ -149,50 +158,57 @@ func (j *Judge) end(d Decision, c Cause, why string) {
 		v.Incumbent, v.Candidate, v.Effect*100, ms(v.IncumbentP99), ms(v.CandidateP99), v.Blocks, why)
 }
 
+// expected is what a block's noise is before anything is measured.
+func (c Config) expected(byLatency bool) spread {
+	if byLatency {
+		return spread{c.Noise * latencyNoise, expectedDF}
+	}
+	return spread{c.Noise, expectedDF}
+}
+
 // early looks within a round for what is plain to see, by the noise that is expected.
-func (j *Judge) early(goodput, latency []float64) {
-	incumbent, candidate := j.sides(goodput)
-	incumbentP99, candidateP99 := j.sides(latency)
+func (j *Judge) early() {
+	incumbent, candidate := j.sides(j.goodput)
+	incumbentP99, candidateP99 := j.sides(j.latency)
 	if len(incumbent) == 0 || len(candidate) == 0 {
 		return
 	}
 	aim := j.config.aimOf(stat.Mean(incumbentP99, nil), stat.Mean(candidateP99, nil))
-	err := j.config.Noise * math.Sqrt(1/float64(len(incumbent))+1/float64(len(candidate)))
-	m := measure{effect: stat.Mean(candidate, nil) - stat.Mean(incumbent, nil), err: err, noise: j.config.Noise, df: priorDF}
+	weight := 1 / (1/float64(len(incumbent)) + 1/float64(len(candidate)))
+	m := measure{stat.Mean(candidate, nil) - stat.Mean(incumbent, nil), weight, j.config.expected(false)}
 	if aim == byLatencies {
-		m.effect = stat.Mean(candidateP99, nil) - stat.Mean(incumbentP99, nil)
-		m.err, m.noise = m.err*latencyNoise, m.noise*latencyNoise
+		m = measure{stat.Mean(candidateP99, nil) - stat.Mean(incumbentP99, nil), weight, j.config.expected(true)}
 	}
 	limit := -math.Log(j.config.SLO * (1 + j.config.Tolerance))
-	doubt := quantile(surer, priorDF)
+	over := measure{stat.Mean(candidateP99, nil), float64(len(candidate)), j.config.expected(true)}
 	switch {
-	case aim == byBreach && stat.Mean(candidateP99, nil)+latencyNoise*doubt*err < limit:
+	case aim == byBreach && over.most(surer) < limit:
 		j.end(Worse, Breach, j.breach())
 	case aim != byGoodputs && aim != byLatencies:
-	case m.effect+doubt*m.err < 0:
+	case m.most(surer) < 0:
 		j.end(Worse, Loss, "a clear loss"+latencyToo(aim == byLatencies, m))
-	case len(goodput) >= laterRound && j.hope(m) < hopeless:
+	case len(j.blocks) == laterRound && j.hope(m) < hopeless:
 		j.end(NotBetter, Futile, "a gain has become improbable"+latencyToo(aim == byLatencies, m))
 	}
-	if m.effect > 0 && len(goodput) >= laterRound && j.ahead == 0 {
-		j.ahead = len(goodput)
+	if m.effect > 0 && len(j.blocks) >= laterRound && j.ahead == 0 {
+		j.ahead = len(j.blocks)
 	}
 }
 
 func (j *Judge) breach() string { return "it breaks the SLO of " + ms(j.config.SLO) }
 
 // look judges complete rounds.
-func (j *Judge) look(goodput, latency []float64, rounds int) {
-	v := view{newData(goodput, latency, j.orders), j.config.Rules}
+func (j *Judge) look(rounds int) {
+	v := view{newData(j.goodput, j.latency, j.orders), j.config.Rules}
 	clear := j.test.look(j.orders[rounds-1], v.sums, v.gain)
 	j.verdict.P = j.test.p
-	g := v.counted(false, j.config.Noise)
-	j.verdict.Effect, j.verdict.StdErr, j.verdict.Noise = math.Expm1(g.effect), math.Exp(g.effect)*g.err, g.noise
+	g := v.counted(false)
+	j.verdict.Effect, j.verdict.StdErr, j.verdict.Noise = math.Expm1(g.effect), math.Exp(g.effect)*g.err(), g.noise.sd
 	_, byLatency := v.judged(v.drawn)
-	m := v.counted(byLatency, j.config.Noise)
-	fresh := j.fresh(goodput, latency, byLatency)
+	m := v.counted(byLatency)
+	fresh := j.fresh(byLatency)
 	if j.ahead == 0 && m.effect > 0 {
-		j.ahead = len(goodput)
+		j.ahead = len(j.blocks)
 	}
 	last := rounds == j.config.Rounds
 	if v.aim(v.drawn) == byBreach {
@@ -200,11 +216,11 @@ func (j *Judge) look(goodput, latency []float64, rounds int) {
 		return
 	}
 	margin := math.Log1p(j.config.Margin)
-	most := m.effect + quantile(sure, m.df)*m.err // is what the effect can be at most
+	most := m.most(sure)
 	switch {
-	case j.unstable(goodput):
+	case j.unstable():
 	case clear && most >= margin && fresh > 0:
-		j.end(Better, Gain, j.why(byLatency, m)+", and again in fresh deployments")
+		j.clear, j.gain = len(j.blocks), j.why(byLatency, m)
 	case m.effect <= -margin && most < 0:
 		j.end(Worse, Loss, "a clear loss"+latencyToo(byLatency, m))
 	case last && clear && most >= margin:
@@ -213,17 +229,16 @@ func (j *Judge) look(goodput, latency []float64, rounds int) {
 		j.end(NotBetter, Margin, fmt.Sprintf("a gain below the margin of %.1f %%", j.config.Margin*100))
 	case last:
 		j.end(NotBetter, Noise, fmt.Sprintf("within the noise at level %.2f", j.config.Alpha))
-	case j.hope(m) < hopeless:
+	case j.hope(measure{m.effect, m.weight, m.noise.with(j.config.expected(byLatency))}) < hopeless:
 		j.end(NotBetter, Futile, "a gain has become improbable"+latencyToo(byLatency, m))
 	}
 }
 
 func (j *Judge) lookBreach(v view, last bool) {
-	m := v.counted(true, j.config.Noise)
-	n := float64(len(v.latency.values))
-	candidate := stat.Mean(v.latency.values, nil) + v.latency.raw(v.drawn.latency)/2
-	limit := -math.Log(j.config.SLO * (1 + j.config.Tolerance))
-	if last || candidate+quantile(sure, m.df)*m.noise/math.Sqrt(n/2) < limit {
+	over := v.counted(true)
+	over.effect = stat.Mean(v.latency.values, nil) + v.latency.raw(v.drawn.latency)/2
+	over.weight = float64(len(v.latency.values)) / 2
+	if last || over.most(sure) < -math.Log(j.config.SLO*(1+j.config.Tolerance)) {
 		j.end(Worse, Breach, j.breach())
 	}
 }
@@ -247,7 +262,7 @@ func latencyToo(byLatency bool, m measure) string {
 }
 
 // fresh is the effect in the blocks after those that first spoke for the candidate: these may have been luck. Zero: there are none.
-func (j *Judge) fresh(goodput, latency []float64, byLatency bool) float64 {
+func (j *Judge) fresh(byLatency bool) float64 {
 	if j.ahead == 0 {
 		return 0
 	}
@@ -265,21 +280,21 @@ func (j *Judge) fresh(goodput, latency []float64, byLatency bool) float64 {
 		}
 		return center(candidate) - center(incumbent), true
 	}
-	effect, ok := after(goodput)
+	effect, ok := after(j.goodput)
 	if !ok {
 		return 0
 	}
 	again := math.Expm1(effect)
 	j.verdict.Recheck = &again
 	if byLatency {
-		effect, _ = after(latency)
+		effect, _ = after(j.latency)
 	}
 	return effect
 }
 
 // unstable ends the comparison when one of the candidate's deployments fell far below the others, and none of the incumbent's did so.
-func (j *Judge) unstable(goodput []float64) bool {
-	incumbent, candidate := j.sides(goodput)
+func (j *Judge) unstable() bool {
+	incumbent, candidate := j.sides(j.goodput)
 	deep := fall(candidate)
 	if len(candidate) < 3 || deep < -math.Log1p(-fallen) || deep <= fall(incumbent) {
 		return false
@@ -294,8 +309,8 @@ func fall(values []float64) float64 { return median(values) - values[0] }
 // hope is the probability that the effect will have become what a gain takes when all rounds are done, as far as can be said now.
 func (j *Judge) hope(m measure) float64 {
 	all := float64(planned(j.config.Rounds))
-	err := m.noise * 2 / math.Sqrt(all)
+	err := m.noise.sd * 2 / math.Sqrt(all)
 	need := quantile(1-j.config.Alpha, all) * err
-	spread := math.Sqrt(max(m.err*m.err-err*err, 0))
-	return 1 - distuv.StudentsT{Mu: m.effect, Sigma: spread, Nu: m.df}.CDF(need)
+	open := math.Sqrt(max(m.err()*m.err()-err*err, 0))
+	return 1 - distuv.StudentsT{Mu: m.effect, Sigma: open, Nu: m.noise.df}.CDF(need)
 }

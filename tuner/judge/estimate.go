@@ -41,7 +41,6 @@ func value(b Block, of func(Window) float64) float64 {
 const (
 	clipAt    = 3.5   // times the median deviation: 2.4 standard deviations of normal noise
 	leastTurn = 0.001 // a median deviation of less is the measurement's resolution
-	priorDF   = 4     // degrees of freedom that Config.Noise is worth
 )
 
 // series is one metric of the rounds complete so far, higher is better, as logarithms. What it holds does not depend on who was measured when.
@@ -89,12 +88,21 @@ func (s series) effect(sum, placed float64) (effect, weight float64) {
 // raw is the difference of the sides' means.
 func (s series) raw(sum float64) float64 { return sum / (float64(len(s.values)) / 4) }
 
-// noise of one block, as standard deviation: what rounds, drift and effect leave, together with what was expected.
-func (s series) noise(sum, placed, expected float64) (sd, df float64) {
+// spread is a standard deviation and the degrees of freedom with which it is known.
+type spread struct{ sd, df float64 }
+
+// noise of one block: what rounds, drift and effect leave.
+func (s series) noise(sum, placed float64) spread {
 	effect, weight := s.effect(sum, placed)
 	rest := s.rest - effect*effect*weight - s.slope*s.slope/s.squares
-	df = float64(len(s.values)-complete(len(s.values))) - 2
-	return math.Sqrt((priorDF*expected*expected + max(rest, 0)) / (priorDF + df)), priorDF + df
+	df := float64(len(s.values)-complete(len(s.values))) - 2
+	return spread{math.Sqrt(max(rest, 0) / df), df}
+}
+
+// with takes both for measurements of the same.
+func (s spread) with(o spread) spread {
+	df := s.df + o.df
+	return spread{math.Sqrt((s.df*s.sd*s.sd + o.df*o.sd*o.sd) / df), df}
 }
 
 func quantile(p, df float64) float64 { return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(p) }
@@ -132,11 +140,19 @@ func score(s series, sum, placed float64) float64 {
 	return effect * math.Sqrt(weight) / s.turn
 }
 
-// measure is one metric's effect in the drawn order, as logarithm, with the standard error of a normal model.
-type measure struct{ effect, err, noise, df float64 }
+// measure is one metric's effect, as logarithm.
+type measure struct {
+	effect float64
+	weight float64 // in blocks: the effect's variance is a block's, divided by it
+	noise  spread  // of one block
+}
 
-func (d data) measure(s series, sum, expected float64) measure {
+func (m measure) err() float64 { return m.noise.sd / math.Sqrt(m.weight) }
+
+// most is what the effect does not exceed, with probability p in a normal model.
+func (m measure) most(p float64) float64 { return m.effect + quantile(p, m.noise.df)*m.err() }
+
+func (d data) measure(s series, sum float64) measure {
 	effect, weight := s.effect(sum, d.drawn.place)
-	sd, df := s.noise(sum, d.drawn.place, expected)
-	return measure{effect: effect, err: sd / math.Sqrt(weight), noise: sd, df: df}
+	return measure{effect, weight, s.noise(sum, d.drawn.place)}
 }

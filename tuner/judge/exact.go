@@ -39,13 +39,16 @@ func (t *test) quota(count int) int {
 	return int(t.alpha*share*float64(count) + 1e-9)
 }
 
-// MinRounds is how many rounds it takes until there are orders enough for alpha.
+// MinRounds is how many rounds it takes until there are orders enough for alpha; more than MaxRounds: there never are.
 func MinRounds(alpha float64) int {
-	rounds := 1
-	for count := len(orders(0)); alpha*(1-reserve)*float64(count) < 1; rounds++ {
+	count := len(orders(0))
+	for rounds := 1; rounds <= MaxRounds; rounds++ {
+		if alpha*(1-reserve)*float64(count) >= 1 {
+			return rounds
+		}
 		count *= len(orders(rounds))
 	}
-	return rounds
+	return MaxRounds + 1
 }
 
 // look takes a further round, drawn in the order given, and says whether the candidate's gain is clear. values holds the sums of each round so far in each
@@ -68,31 +71,32 @@ func (t *test) look(drawn int, values [][]sums, score func(sums) float64) bool {
 	walk(0, sums{})
 	listed := make([]bool, len(scores))
 	free := make([]float64, 0, len(scores))
-	already := 0
-	for i := range scores {
+	already, as := 0, 0
+	for i, s := range scores {
 		if before[i/last] {
 			listed[i] = true
 			already++
-		} else {
-			free = append(free, scores[i])
+			continue
 		}
-	}
-	if !listed[index] {
-		as := 0
-		for _, s := range free {
-			if s >= scores[index] {
-				as++
-			}
-		}
-		t.p = float64(already+as) / float64(len(scores))
-	}
-	if bar, ok := best(free, t.quota(len(scores))-already); ok {
-		for i := range scores {
-			listed[i] = listed[i] || scores[i] >= bar
+		free = append(free, s)
+		if s >= scores[index] {
+			as++
 		}
 	}
 	t.listed, t.index = listed, index
-	return listed[index]
+	if listed[index] {
+		return true
+	}
+	t.p = float64(already+as) / float64(len(scores))
+	room := t.quota(len(scores)) - already
+	if t.looks < t.rounds { // nobody asks for the list after the last look
+		if bar, ok := best(free, room); ok {
+			for i := range scores {
+				listed[i] = listed[i] || scores[i] >= bar
+			}
+		}
+	}
+	return as <= room && scores[index] > 0
 }
 
 // best is the score that at most n scores reach: all that look the same are in or out together, and what does not look better than the incumbent is out.
@@ -102,9 +106,7 @@ func best(scores []float64, n int) (bar float64, ok bool) {
 	}
 	slices.Sort(scores)
 	at := len(scores) - n // n scores from here on
-	if at <= 0 {
-		at, bar = 0, scores[0]
-	} else if bar = scores[at]; scores[at-1] == bar {
+	if bar = scores[at]; scores[at-1] == bar {
 		bar = math.Nextafter(bar, math.Inf(1))
 	}
 	bar = max(bar, math.SmallestNonzeroFloat64)

@@ -34,5 +34,5 @@ func Example() {
 	fmt.Println(v.Reason)
 	// Output:
 	// better gain
-	// goodput 999/s → 1200/s (+20.0 %), P99 145 ms → 145 ms, 8 blocks: a clear gain (p=0.014), and again in fresh deployments; the gain is from +19.9 to +20.2 %
+	// goodput 999/s → 1200/s (+20.0 %), P99 145 ms → 145 ms, 10 blocks: a clear gain (p=0.014), and again in fresh deployments; the gain is from +19.9 to +20.2 %
 }

@@ -10,12 +10,15 @@ const (
 // interval holds the effects that the rounds do not rule out: an effect is ruled out when, with the candidate's values corrected by it, the difference
 // that is left would count as a gain, or as a loss, at this or an earlier look.
 func (j *Judge) interval() *Interval {
-	rounds := complete(len(j.blocks))
+	n := len(j.blocks)
+	if j.clear > 0 {
+		n = j.clear // what confirms a gain has no counterpart
+	}
+	rounds := complete(n)
 	if rounds < MinRounds(j.config.Alpha) {
 		return nil
 	}
-	goodput, _ := j.levels()
-	goodput = goodput[:planned(rounds)]
+	goodput := j.goodput[:planned(rounds)]
 	low, ok := j.bound(goodput)
 	if !ok {
 		return nil

@@ -18,11 +18,12 @@
 //     (70, 420, 2,520, 15,120 after 8, 12, 16, 20 blocks) the candidate would have looked as good. Drift, autocorrelation, outliers and differences
 //     between deployments of any size and shape change nothing about this. It holds with blocks as described; a caller that leaves out the redeployment of
 //     Again has it only as nearly as deployments are alike (bench/JUDGE.md says how nearly).
-//   - It ends early: a clear gain after 8 blocks at the earliest; a clear loss after a block of each side; what cannot become a gain any more, in view of the
+//   - It ends early: a clear gain after 8 blocks, and 2 more that confirm it, at the earliest; a clear loss after a block of each side; what cannot become a gain any more, in view of the
 //     noise, after 4 blocks. Ending without a gain costs no part of Alpha. It ends at the latest after Config.Rounds, or when the next round would not
 //     fit into Config.Budget.
 //   - A gain is not kept on the data that made it look like one: the blocks after those in which the candidate was first ahead, fresh deployments, must show
-//     it ahead by themselves (Verdict.Recheck), and none of its deployments may have fallen far below the others.
+//     it ahead by themselves (Verdict.Recheck). It is not kept before it was deployed 6 times, and not if one of these deployments fell far below
+//     the others. The last of them is what runs then.
 //   - Feasibility comes before goodput, see Compare.
 //   - Verdict.Interval holds the effect, at every look at once, with a probability of 1 − 2·Alpha (1 − Alpha for each bound).
 //
@@ -177,10 +178,14 @@ type Judge struct {
 	config  Config
 	orders  []int // one of each round
 	blocks  []Block
+	goodput []float64 // each block's value as logarithm
+	latency []float64 // −log P99, so that higher is better
 	spent   time.Duration
 	verdict Verdict
 	test    *test
-	ahead   int // the number of blocks after which the candidate was first ahead; 0: not yet
+	ahead   int    // the number of blocks after which the candidate was first ahead; 0: not yet
+	clear   int    // the number of blocks after which its gain was clear; 0: not yet
+	gain    string // in words
 }
 
 // New makes a Judge.
@@ -201,6 +206,9 @@ func (j *Judge) Next() (Step, bool) {
 }
 
 func (j *Judge) side(block int) Side {
+	if j.clear > 0 && block >= j.clear {
+		return Candidate
+	}
 	for r, drawn := range j.orders {
 		if from, to := bounds(r); block < to && orders(r)[drawn]>>(block-from)&1 == 1 {
 			return Candidate
@@ -229,6 +237,8 @@ func (j *Judge) Add(b Block) error {
 		}
 	}
 	j.blocks = append(j.blocks, b)
+	j.goodput = append(j.goodput, value(b, Goodput))
+	j.latency = append(j.latency, -value(b, P99))
 	j.spent += b.Took
 	j.decide()
 	return nil
