@@ -14,7 +14,7 @@ import (
 
 const about = `Watches a Kafka by PromQL, changes one setting at a time, measures what came of it, and keeps the change or takes it back.
 
-Every step is in the ledger before it is done, so the tuner can be killed at any moment and goes on where it was. The configuration file says what may be changed, what is measured, and how far the tuner may go (mode observe, recommend or auto).`
+Every step is in the ledger before it is done, so the tuner can be killed at any moment and goes on where it was. The configuration file says what may be changed, what is measured, and how far the tuner may go (mode observe, recommend, approve or auto).`
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -31,6 +31,11 @@ type settings struct {
 	jsonOut    bool
 	form       string
 	out        string
+	dryRun     bool
+	stopFile   string
+	tokenFile  string
+	webFile    string
+	order      order
 }
 
 func (s *settings) flags(app *cli.App) {
@@ -41,6 +46,10 @@ func (s *settings) flags(app *cli.App) {
 	work.Flag("status-dir", "Folder for latency.txt and latency.json.").Default("/tmp/status").StringVar(&s.statusDir)
 	work.Flag("ledger", "The ledger's file; its folder must exist.").Default("ledger.jsonl").StringVar(&s.ledger)
 	work.Flag("kubeconfig", "Kubeconfig of the target's cluster; without one the pod's own account.").Envar("KUBECONFIG").StringVar(&s.kubeconfig)
+	work.Flag("dry-run", "Say what would be done and change nothing, whatever mode the file names.").BoolVar(&s.dryRun)
+	work.Flag("stop-file", "The switch: while this file is there, the tuner takes back what it tries and changes nothing more.").StringVar(&s.stopFile)
+	work.Flag("api.token-file", "File with the token that orders must carry; without one they are taken on loopback only.").StringVar(&s.tokenFile)
+	work.Flag("web.config.file", "TLS and passwords of everything that is served, as for the Prometheus exporters.").StringVar(&s.webFile)
 	work.Flag("sandbox.cpus", "CPU limit of the target, shown in latency.json.").Envar("SANDBOX_CPUS").StringVar(&s.cpus)
 	work.Flag("sandbox.memory", "Memory limit of the target, for example 4Gi; the workload's own limit is taken where it has one.").
 		Envar("SANDBOX_MEMORY").StringVar(&s.memory)
@@ -60,6 +69,7 @@ func (s *settings) flags(app *cli.App) {
 	glance := app.Command("status", "Print what a running tuner is doing.")
 	glance.Flag("address", "The tuner's address.").Default("http://127.0.0.1:9500").StringVar(&s.address)
 	glance.Flag("json", "Print everything as JSON.").BoolVar(&s.jsonOut)
+	s.clientFlags(app)
 }
 
 func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
@@ -86,7 +96,7 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 		err = showReport(stdout, s.ledger, s.form, s.out)
 	case "status":
 		err = showStatus(ctx, stdout, s.address, s.jsonOut)
-	default:
+	case "run":
 		var file config.File
 		if file, err = config.Load(s.file); err != nil {
 			fmt.Fprintln(stderr, err)
@@ -97,6 +107,8 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 			return 0
 		}
 		err = serve(ctx, s, file, log)
+	default:
+		err = s.ask(ctx, command, stdout)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintf(stderr, "tuner: %v\n", err)

@@ -114,7 +114,7 @@ func TestCommands(t *testing.T) {
 	}{
 		"the demo's file is good":      {[]string{"--config.check", "--config.file=../lab.yaml"}, 0, "good", ""},
 		"a file that is not there":     {[]string{"--config.check", "--config.file=none.yaml"}, 2, "", "none.yaml"},
-		"a bad file":                   {[]string{"--config.check", "--config.file=" + write(t, "bad.yaml", "version: 1\nmode: yolo\n")}, 2, "", `mode: want observe, recommend or auto (got "yolo")`},
+		"a bad file":                   {[]string{"--config.check", "--config.file=" + write(t, "bad.yaml", "version: 1\nmode: yolo\n")}, 2, "", `mode: want observe, recommend, approve or auto (got "yolo")`},
 		"a flag that is not there":     {[]string{"--verbose"}, 2, "", "see --help"},
 		"help":                         {[]string{"--help"}, 0, "ledger verify", ""},
 		"show":                         {[]string{"ledger", "show", good}, 0, "outside by kubectl-patch", ""},
@@ -178,6 +178,82 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
+// TestOrderCommands: what is typed is what the tuner is told.
+func TestOrderCommands(t *testing.T) {
+	var path, body, token string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		path, body, token = r.Method+" "+r.URL.String(), strings.TrimSpace(string(text)), r.Header.Get("Authorization")
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/abort"):
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"error":"trial 4 does not run"}`)
+		case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/trials"):
+			_, _ = io.WriteString(w, `[{"number":1,"changes":[{"knob":"io","old":2,"new":4},{"knob":"net","old":1,"new":2}],"outcome":"kept","effect":0.12,"reason":"more"}]`)
+		default:
+			_, _ = io.WriteString(w, `{"accepted":"it","text":"because\n","trial":3,"env":"IO","old":"2","new":"4","reason":"next"}`)
+		}
+	}))
+	defer server.Close()
+	secret := write(t, "token", "a token that is long enough\n")
+	for name, c := range map[string]struct {
+		args   []string
+		path   string
+		body   string
+		code   int
+		output string
+	}{
+		"pause":        {[]string{"pause", "--by=sre", "--reason=a release"}, "POST /api/v1/pause", `{"by":"sre","reason":"a release"}`, 0, "accepted"},
+		"resume":       {[]string{"resume", "--by=sre"}, "POST /api/v1/resume", `{"by":"sre"}`, 0, "accepted"},
+		"approve":      {[]string{"approve", "--by=sre", "3"}, "POST /api/v1/approve", `{"by":"sre","trial":3}`, 0, "accepted"},
+		"reject":       {[]string{"reject", "--by=sre", "3"}, "POST /api/v1/reject", `{"by":"sre","trial":3}`, 0, "accepted"},
+		"rollback":     {[]string{"rollback", "--by=sre", "0"}, "POST /api/v1/rollback", `{"by":"sre","trial":0}`, 0, "accepted"},
+		"abort":        {[]string{"abort", "--by=sre", "4"}, "POST /api/v1/abort", `{"by":"sre","trial":4}`, 1, "trial 4 does not run"},
+		"propose":      {[]string{"propose", "--by=sre", "io=4", "net=2"}, "POST /api/v1/propose", `{"by":"sre","knobs":{"io":4,"net":2}}`, 0, "accepted"},
+		"tell":         {[]string{"tell", "--by=sre", "--goodput=900", "--p99=12.5", "io=4"}, "POST /api/v1/tell", `{"by":"sre","knobs":{"io":4},"goodput":900,"p99_ms":12.5}`, 0, "accepted"},
+		"no number":    {[]string{"propose", "--by=sre", "io=many"}, "", "", 1, `io: want a whole number (got "many")`},
+		"why":          {[]string{"why"}, "GET /api/v1/why", "", 0, "because"},
+		"why a trial":  {[]string{"why", "2"}, "GET /api/v1/why?trial=2", "", 0, "because"},
+		"ask":          {[]string{"ask"}, "GET /api/v1/ask", "", 0, "trial 3: IO 2 → 4: next"},
+		"trials":       {[]string{"trials"}, "GET /api/v1/trials", "", 0, "io 2 → 4, net 1 → 2  kept     +12.0 %  more"},
+		"with a token": {[]string{"pause", "--by=sre", "--token-file=" + secret}, "POST /api/v1/pause", `{"by":"sre"}`, 0, "accepted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, body, token = "", "", ""
+			code, stdout, stderr := call(t, append(c.args, "--address="+server.URL)...)
+			if code != c.code || !strings.Contains(stdout+stderr, c.output) || path != c.path || body != c.body {
+				t.Errorf("want %d %q, %s with %s\ngot %d %q, %s with %s", c.code, c.output, c.path, c.body, code, stdout+stderr, path, body)
+			}
+			if want := map[bool]string{true: "Bearer a token that is long enough"}[name == "with a token"]; token != want {
+				t.Errorf("want the token %q (got %q)", want, token)
+			}
+		})
+	}
+}
+
+// TestTheSwitchIsAFile: it is off while the file is there, and when it cannot be read.
+func TestTheSwitchIsAFile(t *testing.T) {
+	dir := t.TempDir()
+	s := settings{stopFile: filepath.Join(dir, "stop")}
+	for _, c := range []struct {
+		do   func() error
+		want string
+	}{
+		{func() error { return nil }, ""},
+		{func() error { return os.WriteFile(s.stopFile, []byte("an incident\n"), 0o600) }, "the switch is off: an incident"},
+		{func() error { return os.WriteFile(s.stopFile, nil, 0o600) }, "the switch is off: " + s.stopFile + " is there"},
+		{func() error { return os.Remove(s.stopFile) }, ""},
+		{func() error { return os.Mkdir(s.stopFile, 0o700) }, "the switch cannot be read"},
+	} {
+		if err := c.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.stopped(); got != c.want && (c.want == "" || !strings.HasPrefix(got, c.want)) {
+			t.Errorf("want %q (got %q)", c.want, got)
+		}
+	}
+}
+
 // TestAlone runs the whole program where nothing else runs: it serves, says what it waits for, shows N/A, and ends soon when told to.
 func TestAlone(t *testing.T) {
 	nobody := freePort(t)
@@ -210,7 +286,7 @@ func TestAlone(t *testing.T) {
 		}
 		return nil
 	})
-	if !strings.Contains(s.Reason, "get statefulset kafka/kafka") || s.Limits.Memory != "4Gi" {
+	if !strings.Contains(s.Reason, "take the lease") || !strings.Contains(s.Reason, "connection refused") || s.Limits.Memory != "4Gi" {
 		t.Errorf("want the reason and the limits shown (got %q, %+v)", s.Reason, s.Limits)
 	}
 	for path, want := range map[string]string{"/": "holding", "/metrics": `tuner_state{state="holding"} 1`, "/-/ready": "ready"} {
@@ -227,9 +303,13 @@ func TestAlone(t *testing.T) {
 	if got := string(read(t, filepath.Join(dir, "status", status.LatencyText))); got != "N/A\n" {
 		t.Errorf("want N/A (got %q)", got)
 	}
-	code, _, stderr := call(t, args...) // a second tuner on the same ledger
-	if code != 1 || !strings.Contains(stderr, "another tuner writes it") {
+	code, _, stderr := call(t, args...) // a second tuner on the same address
+	if code != 1 || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("want the second tuner refused (got %d, %s)", code, stderr)
+	}
+	code, _, stderr = call(t, "pause", "--address=http://"+address, "--by=test")
+	if code != 1 || !strings.Contains(stderr, "409") || !strings.Contains(stderr, "does not act now") {
+		t.Errorf("want no orders taken while nobody can carry them out (got %d, %s)", code, stderr)
 	}
 	start := time.Now()
 	cancel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,9 +16,12 @@ import (
 
 	"github.com/kafkalab/kafkalab/internal/promql"
 	"github.com/kafkalab/kafkalab/internal/web"
+	"github.com/kafkalab/kafkalab/tuner/api"
 	"github.com/kafkalab/kafkalab/tuner/apply"
 	"github.com/kafkalab/kafkalab/tuner/audit"
 	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/guard"
+	"github.com/kafkalab/kafkalab/tuner/lead"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
 	"github.com/kafkalab/kafkalab/tuner/page"
@@ -32,12 +36,16 @@ const (
 
 // parts is everything that runs together.
 type parts struct {
+	settings settings
+	config   trial.Config // of each term's runner
+	seat     seat
+	workload *apply.Workload
+	election *lead.Election // nil: the mode acts never
 	board    *status.Board
 	audit    *audit.Book
 	files    *status.Files
 	page     *page.Page
 	server   *web.Server
-	runner   *trial.Runner
 	observer *observe.Observer
 	brokers  apply.Brokers
 	log      *slog.Logger
@@ -45,33 +53,44 @@ type parts struct {
 }
 
 // serve runs the tuner until ctx ends. What needs no other program is checked first, so that a mistake is the first thing to be seen.
-func serve(ctx context.Context, s settings, file config.File, log *slog.Logger) (err error) {
-	book, records, err := ledger.Open(s.ledger)
-	if err != nil {
+func serve(ctx context.Context, s settings, file config.File, log *slog.Logger) error {
+	if s.dryRun && file.Mode.Acts() {
+		log.Info("dry run: says what it would do and does nothing", "mode", file.Mode)
+		file.Mode = config.Recommend
+	}
+	if err := tryLedger(s.ledger, file.Mode); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, book.Close()) }()
-	if book.Torn() > 0 {
-		log.Warn("removed an unfinished record from the end of the ledger", "bytes", book.Torn())
-	}
-	p, err := assemble(s, file, book, records, log)
+	p, err := assemble(s, file, log)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.server.Serve(ctx) })
-	group.Go(func() error { return p.runner.Run(ctx) })
+	group.Go(func() error { return p.work(ctx) })
 	group.Go(func() error { return p.live(ctx) })
 	group.Go(func() error { p.readBack(ctx); return nil })
 	return group.Wait()
 }
 
-func assemble(s settings, file config.File, book *ledger.Ledger, records []ledger.Record, log *slog.Logger) (*parts, error) {
+// tryLedger finds out whether the ledger can be written. That another tuner writes it is in order where that one may hold the lease.
+func tryLedger(path string, mode config.Mode) error {
+	book, _, err := ledger.Open(path)
+	switch {
+	case err == nil:
+		return book.Close()
+	case errors.Is(err, ledger.ErrLocked) && mode.Acts():
+		return nil
+	}
+	return err
+}
+
+func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	memory, err := apply.ParseMemory(s.memory)
 	if err != nil {
 		return nil, fmt.Errorf("--sandbox.memory: %w", err)
 	}
-	p := &parts{log: log, interval: file.Live.Interval}
+	p := &parts{settings: s, log: log, interval: file.Live.Interval}
 	if p.files, err = status.NewFiles(s.statusDir); err != nil {
 		return nil, err
 	}
@@ -94,22 +113,24 @@ func assemble(s settings, file config.File, book *ledger.Ledger, records []ledge
 	for _, k := range file.Knobs {
 		variables = append(variables, k.Env)
 	}
-	workload, err := apply.New(apply.Config{Client: kube, Target: target, Variables: variables, Deadline: file.Windows.Rollout, Logger: log})
+	p.workload, err = apply.New(apply.Config{Client: kube, Target: target, Variables: variables, Deadline: file.Windows.Rollout, Logger: log})
 	if err != nil {
 		return nil, err
 	}
 	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second}
 	p.audit = audit.New()
-	c := trial.Config{
-		File: file, Cluster: workload, Broker: p.brokers, Meter: p.observer, Herald: workload, Journal: p.audit.Of(book, records), Records: records,
-		Logger: log, Memory: memory, Build: version.Version, Torn: book.Torn(),
+	p.config = trial.Config{
+		File: file, Broker: p.brokers, Meter: p.observer, Sentry: guard.NewReader(client, file), Stop: s.stopped,
+		Logger: log, Memory: memory, Build: version.Version,
 	}
-	first := trial.First(c)
+	first := trial.First(p.config)
 	first.Limits = status.Limits{CPUs: s.cpus, Memory: s.memory}
 	p.board = status.NewBoard(first)
-	c.Board = p.board
-	if p.runner, err = trial.New(c); err != nil {
-		return nil, err
+	p.config.Board = p.board
+	if file.Mode.Acts() {
+		if err := p.elect(kube); err != nil {
+			return nil, err
+		}
 	}
 	return p, p.listen(s)
 }
@@ -118,10 +139,18 @@ func (p *parts) listen(s settings) (err error) {
 	if p.page, err = page.New(p.board); err != nil {
 		return err
 	}
+	orders, err := api.New(api.Config{Board: p.board, Orders: &p.seat, TokenFile: s.tokenFile, Listen: s.listen, Logger: p.log})
+	if err != nil {
+		return err
+	}
+	routes := p.page.Routes()
+	maps.Copy(routes, orders.Routes())
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("tuner"), status.NewCollector(p.board), p.audit)
-	p.server, err = web.New(web.Config{Name: "tuner", Listen: []string{s.listen}, Registry: registry, Logger: p.log, Routes: p.page.Routes()})
+	p.server, err = web.New(web.Config{
+		Name: "tuner", Listen: []string{s.listen}, File: s.webFile, Registry: registry, Logger: p.log, Routes: routes,
+	})
 	return err
 }
 

@@ -46,6 +46,7 @@ type Config struct {
 	Deadline  time.Duration
 	Poll      time.Duration
 	Logger    *slog.Logger
+	Term      int64 // of the lease under which it writes; 0: no lease is held
 }
 
 // Workload is the StatefulSet behind the target.
@@ -165,6 +166,9 @@ func (w *Workload) Set(ctx context.Context, variable, old, new string) (View, er
 			return w.view(set, container)
 		case container.Env[i].Value != old:
 			return View{}, fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, container.Env[i].Value, ErrChanged)
+		}
+		if err := w.fenced(set); err != nil {
+			return View{}, err
 		}
 		err = w.patch(ctx, set.ResourceVersion, variable, new)
 		switch {

@@ -27,8 +27,12 @@ type Mode string
 const (
 	Observe   Mode = "observe"   // measures and records what others change
 	Recommend Mode = "recommend" // names the next change and leaves it to people
+	Approve   Mode = "approve"   // names the next change and makes it once somebody approved it
 	Auto      Mode = "auto"      // changes, measures, keeps or takes back
 )
+
+// Acts says whether a tuner in this mode changes the target.
+func (m Mode) Acts() bool { return m == Approve || m == Auto }
 
 // File is the tuner's configuration.
 type File struct {
@@ -43,6 +47,7 @@ type File struct {
 	Windows    Windows    `yaml:"windows"`
 	Live       Live       `yaml:"live"`
 	Budgets    Budgets    `yaml:"budgets"`
+	Again      Again      `yaml:"again"`
 	Links      Links      `yaml:"links"`
 
 	Digest string `yaml:"-"` // SHA-256 of the text
@@ -71,13 +76,16 @@ type Objective struct {
 	Alpha     float64       `yaml:"alpha"`
 }
 
-// Guard is a query with bounds, checked in every window. Breach says what a value outside means.
+// Guard is a query with bounds, checked in every window. Breach says what a value outside means. One of kind worse is also watched from the
+// moment a change is made to its end, at every scrape, with a $window of Scrapes scrapes: its breach takes the change back at once.
 type Guard struct {
-	Name   string   `yaml:"name"`
-	Query  string   `yaml:"query"`
-	Min    *float64 `yaml:"min"`
-	Max    *float64 `yaml:"max"`
-	Breach string   `yaml:"breach"` // inconclusive: the measurement is worthless; worse: the candidate is to blame
+	Name   string        `yaml:"name"`
+	Query  string        `yaml:"query"`
+	Min    *float64      `yaml:"min"`
+	Max    *float64      `yaml:"max"`
+	Breach string        `yaml:"breach"` // inconclusive: the measurement is worthless; worse: the candidate is to blame
+	For    time.Duration `yaml:"for"`    // how long it must be breached without a break before it counts, while it is watched
+	Grace  time.Duration `yaml:"grace"`  // it is not watched until so long after a rollout: a restart breaks latencies for a moment
 }
 
 // The meanings of a breach.
@@ -116,10 +124,21 @@ type Live struct {
 	Samples   string        `yaml:"samples"`
 }
 
-// Budgets end a search.
+// Budgets end a search, and bound each trial of it.
 type Budgets struct {
-	Trials   int `yaml:"trials"`
-	Restarts int `yaml:"restarts"`
+	Trials    int           `yaml:"trials"`
+	Restarts  int           `yaml:"restarts"`
+	Violation time.Duration `yaml:"violation"` // for how long in all a guard may be breached while changes are tried
+	Fruitless int           `yaml:"fruitless"` // trials in a row that did not help
+	Steps     int           `yaml:"steps"`     // by how many of its steps a trial may move a knob; 0: any number
+}
+
+// Again says when a search that has ended begins anew: the load has shifted, and since the last search so long has passed. Each search in a row
+// in which nothing helped doubles the rest.
+type Again struct {
+	Shift   float64       `yaml:"shift"` // relative change of the incumbent's goodput or P99 that is a shift
+	Rest    time.Duration `yaml:"rest"`
+	MaxRest time.Duration `yaml:"max_rest"`
 }
 
 // Links are shown on the page.
@@ -153,7 +172,8 @@ func Default() File {
 			Errors:   "sum(rate(loadgen_records_failed_total[$window]))",
 			Samples:  "histogram_count(sum(increase(loadgen_end_to_end_seconds[$window])))",
 		},
-		Budgets: Budgets{Trials: 25, Restarts: 60},
+		Budgets: Budgets{Trials: 25, Restarts: 60, Violation: 30 * time.Minute, Fruitless: 12},
+		Again:   Again{Shift: 0.3, Rest: 10 * time.Minute, MaxRest: 24 * time.Hour},
 	}
 }
 

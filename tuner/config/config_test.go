@@ -47,12 +47,12 @@ windows:
 // TestBadFiles: one mistake each; the error names the place, the field, what is wanted and what was got.
 func TestBadFiles(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
-		"unknown field":              {"mode: auto", "mood: auto", `f.yaml:2:1: mood: unknown field, probably mode; must be one of budgets, guards`},
+		"unknown field":              {"mode: auto", "mood: auto", `f.yaml:2:1: mood: unknown field, probably mode; must be one of again, budgets, guards`},
 		"unknown field deep inside":  {"    readback: jvm-heap", "    read_back: jvm-heap", `f.yaml:19:5: knobs[0].read_back: unknown field, probably readback; must be one of choices, default, env, format`},
 		"a field twice":              {"mode: auto", "mode: auto\nmode: observe", `f.yaml:3:1: mode: must be there once only: line 2 has it too (got "observe")`},
 		"another version":            {"version: 1", "version: 2", "f.yaml:1:10: version: want 1 (got 2)"},
 		"no version":                 {"version: 1\n", "", "version: want 1 (got 0)"},
-		"a mode that is not there":   {"mode: auto", "mode: yolo", `f.yaml:2:7: mode: want observe, recommend or auto (got "yolo")`},
+		"a mode that is not there":   {"mode: auto", "mode: yolo", `f.yaml:2:7: mode: want observe, recommend, approve or auto (got "yolo")`},
 		"text for a number":          {"min: 256", "min: many", `f.yaml:16:10: knobs[0].min: must be a number, without quotes (got "many")`},
 		"quoted number":              {"min: 256", `min: "256"`, `knobs[0].min: must be a number, without quotes (got "256")`},
 		"fraction for an integer":    {"min: 256", "min: 256.5", `knobs[0].min: want a whole number (got 256.5)`},
@@ -86,13 +86,19 @@ func TestBadFiles(t *testing.T) {
 		"a window of two scrapes":    {"window: 12s", "window: 4s", "windows.window: want 8s..1h0m0s (got 4s)"},
 		"three windows prove nothing": {"count: 4", "count: 3",
 			"windows.count: want at least 4, since with fewer no difference reaches the level 0.05 (got 3)"},
-		"a warm-up limit below it": {"  count: 4", "  count: 4\n  warmup: 30s\n  warmup_limit: 10s", "windows.warmup_limit: want 30s..1h0m0s (got 10s)"},
-		"a level of one":           {"  slo: 200ms", "  slo: 200ms\n  alpha: 1", "objective.alpha: want 0.001..0.5 (got 1)"},
-		"a margin that is NaN":     {"  slo: 200ms", "  slo: 200ms\n  margin: NaN", `objective.margin: must be a number (got "NaN")`},
-		"an alias":                 {"mode: auto", "mode: &m auto\nlinks: {grafana: *m}", "links.grafana: must be written out: anchors and aliases are not taken"},
-		"two documents":            {"count: 4\n", "count: 4\n---\nversion: 1\n", "f.yaml: the file holds more than one YAML document"},
-		"not YAML":                 {"mode: auto", "mode: [auto", "f.yaml: not YAML: line"},
-		"no budget":                {"windows:\n", "budgets: {trials: 0}\nwindows:\n", "budgets.trials: want at least 1 (got 0)"},
+		"a warm-up limit below it":   {"  count: 4", "  count: 4\n  warmup: 30s\n  warmup_limit: 10s", "windows.warmup_limit: want 30s..1h0m0s (got 10s)"},
+		"a level of one":             {"  slo: 200ms", "  slo: 200ms\n  alpha: 1", "objective.alpha: want 0.001..0.5 (got 1)"},
+		"a margin that is NaN":       {"  slo: 200ms", "  slo: 200ms\n  margin: NaN", `objective.margin: must be a number (got "NaN")`},
+		"an alias":                   {"mode: auto", "mode: &m auto\nlinks: {grafana: *m}", "links.grafana: must be written out: anchors and aliases are not taken"},
+		"two documents":              {"count: 4\n", "count: 4\n---\nversion: 1\n", "f.yaml: the file holds more than one YAML document"},
+		"not YAML":                   {"mode: auto", "mode: [auto", "f.yaml: not YAML: line"},
+		"a guard's endless patience": {"breach: worse", "breach: worse\n    for: 2h", "guards[0].for: want 0s..1h0m0s (got 2h0m0s)"},
+		"a guard's negative grace":   {"breach: worse", "breach: worse\n    grace: -1s", "guards[0].grace: want 0s..1h0m0s (got -1s)"},
+		"no time for violations":     {"windows:\n", "budgets: {violation: 0s}\nwindows:\n", "budgets.violation: want 1s..24h0m0s (got 0s)"},
+		"a negative limit of steps":  {"windows:\n", "budgets: {steps: -1}\nwindows:\n", "budgets.steps: want at least 0 (got -1)"},
+		"a rest above the longest":   {"windows:\n", "again: {rest: 2h, max_rest: 1h}\nwindows:\n", "again.max_rest: want 2h0m0s..720h0m0s (got 1h0m0s)"},
+		"a shift that is noise":      {"windows:\n", "again: {shift: 0.01}\nwindows:\n", "again.shift: want 0.05..10 (got 0.01)"},
+		"no budget":                  {"windows:\n", "budgets: {trials: 0}\nwindows:\n", "budgets.trials: want at least 1 (got 0)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := strings.Replace(whole, c.old, c.new, 1)

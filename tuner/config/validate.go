@@ -20,9 +20,9 @@ func (f File) validate(s *strict.Reader) {
 		s.Addf("version", "want 1 (got %d)", f.Version)
 	}
 	switch f.Mode {
-	case Observe, Recommend, Auto:
+	case Observe, Recommend, Approve, Auto:
 	default:
-		s.Addf("mode", "want observe, recommend or auto (got %q)", f.Mode)
+		s.Addf("mode", "want observe, recommend, approve or auto (got %q)", f.Mode)
 	}
 	f.Target.validate(s)
 	f.Prometheus.validate(s, f.Guards)
@@ -33,6 +33,12 @@ func (f File) validate(s *strict.Reader) {
 	f.Live.validate(s, f.Prometheus.ScrapeInterval)
 	atLeast(s, "budgets.trials", f.Budgets.Trials, 1)
 	atLeast(s, "budgets.restarts", f.Budgets.Restarts, 2)
+	between(s, "budgets.violation", f.Budgets.Violation, time.Second, 24*time.Hour)
+	atLeast(s, "budgets.fruitless", f.Budgets.Fruitless, 1)
+	atLeast(s, "budgets.steps", f.Budgets.Steps, 0)
+	ratio(s, "again.shift", f.Again.Shift, 0.05, 10)
+	between(s, "again.rest", f.Again.Rest, time.Second, 24*time.Hour)
+	between(s, "again.max_rest", f.Again.MaxRest, f.Again.Rest, 30*24*time.Hour)
 	optionalLink(s, "links.prometheus", f.Links.Prometheus)
 	optionalLink(s, "links.grafana", f.Links.Grafana)
 }
@@ -109,6 +115,8 @@ func (f File) validateGuards(s *strict.Reader) {
 		if g.Breach != BreachInconclusive && g.Breach != BreachWorse {
 			s.Addf(path+".breach", "want %s or %s (got %q)", BreachInconclusive, BreachWorse, g.Breach)
 		}
+		between(s, path+".for", g.For, 0, time.Hour)
+		between(s, path+".grace", g.Grace, 0, time.Hour)
 	}
 }
 

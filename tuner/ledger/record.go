@@ -17,6 +17,8 @@ const (
 	Edge     Kind = "edge"     // a trial goes into Phase; written before the act of that phase
 	Outside  Kind = "outside"  // somebody else changed the target; Point is the new incumbent
 	Finished Kind = "finished" // the search has nothing more to try
+	Control  Kind = "control"  // somebody told the tuner what to do; Command says what
+	Shifted  Kind = "shifted"  // the load is another one than the search ended with; it begins anew
 )
 
 // Phase of a trial.
@@ -44,6 +46,17 @@ func Phases() []Phase {
 // Done says whether the phase ends a trial.
 func (p Phase) Done() bool { return p == Kept || p == Reverted }
 
+// Purpose says why a trial is made.
+type Purpose string
+
+// The purposes beside the search's, which has none.
+const (
+	Rollback Purpose = "rollback" // back to an earlier configuration; not measured
+	Asked    Purpose = "asked"    // somebody proposed it
+	Simplify Purpose = "simplify" // a knob goes back to where it started, if that costs nothing
+	Confirm  Purpose = "confirm"  // the winner against the start, once more
+)
+
 // Outcome of a trial.
 type Outcome string
 
@@ -69,6 +82,8 @@ type Record struct {
 
 	// Change is the trial's change, with the way back.
 	Change *Change `json:"change,omitempty"`
+	// Purpose of a trial that the search did not ask for: rollback, asked, confirm, simplify.
+	Purpose Purpose `json:"purpose,omitempty"`
 	// Changes are all knobs that somebody else changed.
 	Changes []Change `json:"changes,omitempty"`
 
@@ -84,6 +99,11 @@ type Record struct {
 	Reason  string         `json:"reason,omitempty"`
 	Author  string         `json:"author,omitempty"`
 	Restart bool           `json:"restart,omitempty"` // the act of this edge restarts the target
+	// Violation is for how many seconds a guard was breached since the record before, while the trial's change was in force or on its way.
+	Violation float64 `json:"violation_seconds,omitempty"`
+	Command   string  `json:"command,omitempty"` // of a control: pause, resume, approve, …
+	// Term is that of the lease under which it was written: a later writer has a higher one.
+	Term int64 `json:"term,omitempty"`
 
 	Mode     string `json:"mode,omitempty"`
 	Build    string `json:"build,omitempty"`

@@ -18,7 +18,7 @@ func (s Snapshot) Print(out io.Writer) error {
 	}
 	fmt.Fprintf(w, "state\t%s, mode %s, trials %d of %d\n", state, s.Mode, s.Budget.TrialsUsed, s.Budget.Trials)
 	if t := s.Trial; t != nil {
-		fmt.Fprintf(w, "trial %d\t%s %d → %d, %s for %s\n", t.Number, t.Knob, t.Old, t.New, t.Phase, s.Time.Sub(t.Since).Round(time.Second))
+		fmt.Fprintf(w, "trial %d\t%s, %s for %s\n", t.Number, t.Summary(), t.Phase, s.Time.Sub(t.Since).Round(time.Second))
 	}
 	fmt.Fprintf(w, "load\toffered %s, acknowledged %s, consumed %s records/s\n", whole(s.Live.Offered), whole(s.Live.Acked), whole(s.Live.Consumed))
 	fmt.Fprintf(w, "P99\t%s, SLO %.0f ms\n", s.p99(), s.SLO)

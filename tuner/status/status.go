@@ -6,8 +6,10 @@
 package status
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -26,13 +28,16 @@ const (
 	Trialing     State = "trialing"     // a trial runs
 	Holding      State = "holding"      // cannot go on; Reason says why, it tries again by itself
 	Recommending State = "recommending" // mode recommend: has a proposal for people
+	Awaiting     State = "awaiting"     // mode approve: a trial waits for its approval
+	Paused       State = "paused"       // somebody paused it, or its switch is off; Reason says who and why
+	Standby      State = "standby"      // another tuner holds the lease
 	Done         State = "done"         // the search is over; watches
 	Stopped      State = "stopped"
 )
 
 // States lists them.
 func States() []State {
-	return []State{Starting, Observing, Baseline, Trialing, Holding, Recommending, Done, Stopped}
+	return []State{Starting, Observing, Baseline, Trialing, Holding, Recommending, Awaiting, Paused, Standby, Done, Stopped}
 }
 
 // Snapshot is everything at one moment. Pointers are nil where a figure is not known.
@@ -55,6 +60,9 @@ type Snapshot struct {
 	Limits  Limits    `json:"limits"`
 	Links   Links     `json:"links"`
 	Budget  Budget    `json:"budget"`
+	Pause   *Order    `json:"pause,omitempty"` // in force
+	Queue   []Order   `json:"queue,omitempty"` // proposals of people and agents, to be tried next
+	Term    int64     `json:"term,omitempty"`  // of the lease; absent when the tuner has none
 }
 
 // Live are the figures of the last seconds: latencies in milliseconds, rates per second.
@@ -103,6 +111,36 @@ type Trial struct {
 	Reason       string     `json:"reason,omitempty"`
 	DisturbedBy  string     `json:"disturbed_by,omitempty"`
 	WindowsSoFar int        `json:"windows_so_far,omitempty"`
+	Purpose      string     `json:"purpose,omitempty"`           // rollback, asked, simplify, confirm; absent: the search's
+	Changes      []Step     `json:"changes"`                     // of every knob; Knob, Old and New are the first
+	Violation    float64    `json:"violation_seconds,omitempty"` // in which a guard was breached
+}
+
+// Step is one knob's part of a trial.
+type Step struct {
+	Knob string `json:"knob"`
+	Old  int64  `json:"old"`
+	New  int64  `json:"new"`
+}
+
+// Summary is all steps on one line.
+func (t Trial) Summary() string {
+	if len(t.Changes) == 0 {
+		return fmt.Sprintf("%s %d → %d", t.Knob, t.Old, t.New)
+	}
+	parts := make([]string, len(t.Changes))
+	for i, s := range t.Changes {
+		parts[i] = fmt.Sprintf("%s %d → %d", s.Knob, s.Old, s.New)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Order is what somebody told the tuner.
+type Order struct {
+	By     string           `json:"by"`
+	Time   time.Time        `json:"time"`
+	Reason string           `json:"reason,omitempty"`
+	Knobs  map[string]int64 `json:"knobs,omitempty"`
 }
 
 // Change is one thing that happened to the target.
@@ -119,8 +157,10 @@ type Change struct {
 	Reason  string    `json:"reason,omitempty"`
 }
 
-// Proposal is what recommend mode would do next.
+// Proposal is what recommend mode would do next, and what mode approve waits to do.
 type Proposal struct {
+	Trial  int    `json:"trial"`
+	Steps  []Step `json:"changes"`
 	Knob   string `json:"knob"`
 	Env    string `json:"env"`
 	Old    string `json:"old"`
@@ -154,10 +194,12 @@ type Links struct {
 
 // Budget of the study.
 type Budget struct {
-	Trials       int `json:"trials"`
-	TrialsUsed   int `json:"trials_used"`
-	Restarts     int `json:"restarts"`
-	RestartsUsed int `json:"restarts_used"`
+	Trials        int     `json:"trials"`
+	TrialsUsed    int     `json:"trials_used"`
+	Restarts      int     `json:"restarts"`
+	RestartsUsed  int     `json:"restarts_used"`
+	Violation     float64 `json:"violation_seconds"`
+	ViolationUsed float64 `json:"violation_seconds_used"`
 }
 
 // Board holds the newest snapshot. It is safe for concurrent use.

@@ -17,13 +17,20 @@ import (
 // Trial is one change that was tried.
 type Trial struct {
 	Number    int
-	Change    ledger.Change
+	Change    ledger.Change   // the first of Changes
+	Changes   []ledger.Change // one per knob
 	Candidate space.Point
+	Before    space.Point // the incumbent when it began
+	After     space.Point // the incumbent when it had ended
 	Phase     ledger.Phase
 	Since     time.Time // of Phase
 	Started   time.Time
 	Ended     time.Time // zero while it runs
+	Purpose   ledger.Purpose
 	Applied   bool      // the target may hold the new value
+	AppliedAt time.Time // first
+	Settled   time.Time // when its rollout was complete; zero: not yet
+	Violation float64   // seconds in which a guard was breached
 	Windows   []judge.Window
 	Verdict   *judge.Verdict
 	Outcome   ledger.Outcome
@@ -56,6 +63,9 @@ const (
 	Inconclusive = "inconclusive"
 )
 
+// Rejected is the failure of a trial that somebody would not have.
+const Rejected = "rejected"
+
 // Author of the tuner's own changes.
 const Author = "kafkalab-tuner"
 
@@ -75,13 +85,17 @@ type Study struct {
 	Best       []judge.Window // newest measurement of BestPoint
 	BestAt     time.Time
 
-	Trials   []Trial
-	Restarts int // since the question is the same
-	Changes  []Change
-	config   string // digest of the file of the newest session
-	question string // digest of what in it decides
-	before   int    // how many trials were begun for another question
-	Finished string // why the search ended; empty while it goes on
+	Trials     []Trial
+	Restarts   int     // since the question is the same
+	Violation  float64 // seconds, likewise
+	Changes    []Change
+	config     string // digest of the file of the newest session
+	question   string // digest of what in it decides
+	before     int    // how many trials were begun for another question
+	Finished   string // why the search ended; empty while it goes on
+	FinishedAt time.Time
+	Fruitless  int         // searches in a row, up to the last that ended, in which nothing was kept
+	First      space.Point // the configuration of the very first session
 }
 
 // Fold adds up records.
@@ -109,6 +123,17 @@ func (s *Study) Desired() space.Point {
 	return s.Incumbent
 }
 
+// At is the configuration that was in force when the trial had ended; 0 is before the first one.
+func (s *Study) At(trial int) (space.Point, error) {
+	switch {
+	case trial == 0 && s.First != nil:
+		return s.First, nil
+	case trial < 1 || trial > len(s.Trials) || s.Trials[trial-1].After == nil:
+		return nil, fmt.Errorf("trial: want 0..%d and one that has ended (got %d)", len(s.Trials), trial)
+	}
+	return s.Trials[trial-1].After, nil
+}
+
 // Counted are the trials that the search has made for its question.
 func (s *Study) Counted() []Trial { return s.Trials[s.before:] }
 
@@ -117,6 +142,9 @@ func (s *Study) Tried() []search.Tried {
 	var out []search.Tried
 	for _, t := range s.Counted() {
 		if t.Phase.Done() {
+			if t.Purpose == ledger.Rollback {
+				continue
+			}
 			out = append(out, search.Tried{Knob: t.Change.Knob, Point: t.Candidate, From: t.Change.Old, Outcome: outcome(t)})
 		}
 	}
@@ -125,6 +153,8 @@ func (s *Study) Tried() []search.Tried {
 
 func outcome(t Trial) search.Outcome {
 	switch {
+	case t.Failure == Rejected:
+		return search.Worse
 	case t.Outcome == ledger.OutcomeKept:
 		return search.Better
 	case t.Outcome != ledger.OutcomeReverted:
@@ -145,14 +175,17 @@ func (s *Study) Add(r ledger.Record) {
 	case ledger.Session:
 		s.session(r)
 		if s.Incumbent == nil && len(r.Point) > 0 {
-			s.Incumbent, s.Rest = r.Point, r.Revision
+			s.Incumbent, s.Rest, s.First = r.Point, r.Revision, r.Point
 		}
 	case ledger.Measured:
 		s.measured(r)
 	case ledger.Outside:
 		s.outside(r)
 	case ledger.Finished:
-		s.Finished = r.Reason
+		s.finished(r)
+	case ledger.Shifted:
+		s.anew()
+		s.Windows, s.Finished = nil, ""
 	case ledger.Edge:
 		s.edge(r)
 	}
@@ -167,10 +200,25 @@ func (s *Study) session(r ledger.Record) {
 		s.Windows, s.Finished = nil, ""
 	}
 	if asks {
-		s.before, s.Restarts = len(s.Trials), 0
-		s.Baseline, s.Start, s.Best, s.BestPoint = nil, nil, nil, nil
+		s.anew()
 	}
 	s.config, s.question = r.Config, r.Question
+}
+
+// anew begins a search that knows nothing, with all its budgets.
+func (s *Study) anew() {
+	s.before, s.Restarts, s.Violation = len(s.Trials), 0, 0
+	s.Baseline, s.Start, s.Best, s.BestPoint = nil, nil, nil, nil
+}
+
+func (s *Study) finished(r ledger.Record) {
+	s.Finished, s.FinishedAt = r.Reason, r.Time
+	s.Fruitless++
+	for _, t := range s.Counted() {
+		if t.Outcome == ledger.OutcomeKept && t.Purpose != ledger.Rollback {
+			s.Fruitless = 0
+		}
+	}
 }
 
 func (s *Study) measured(r ledger.Record) {
@@ -200,7 +248,11 @@ func (s *Study) outside(r ledger.Record) {
 
 func (s *Study) edge(r ledger.Record) {
 	if r.Phase == ledger.Proposed && r.Change != nil {
-		s.Trials = append(s.Trials, Trial{Number: r.Trial, Change: *r.Change, Candidate: r.Point, Started: r.Time, Reason: r.Reason})
+		changes := r.Changes
+		if len(changes) == 0 { // as ledgers had it when a trial changed one knob
+			changes = []ledger.Change{*r.Change}
+		}
+		s.Trials = append(s.Trials, Trial{Number: r.Trial, Change: *r.Change, Changes: changes, Candidate: r.Point, Before: s.Incumbent, Started: r.Time, Reason: r.Reason, Purpose: r.Purpose})
 		s.Finished = ""
 	}
 	t := s.Running()
@@ -213,12 +265,19 @@ func (s *Study) edge(r ledger.Record) {
 	if r.Effective != nil {
 		t.Effective = r.Effective
 	}
+	t.Violation += r.Violation
+	s.Violation += r.Violation
 	switch r.Phase {
 	case ledger.Applying:
 		if !t.Applied {
 			s.change(r, t, Attempted)
+			t.AppliedAt = r.Time
 		}
 		t.Applied = true
+	case ledger.Settling:
+		if t.Settled.IsZero() {
+			t.Settled = r.Time
+		}
 	case ledger.Judged:
 		t.Windows, t.Verdict, t.Outcome, t.Failure, t.Reason, t.Author = r.Windows, r.Verdict, r.Outcome, r.Failure, r.Reason, r.Author
 	case ledger.Kept:
@@ -228,12 +287,14 @@ func (s *Study) edge(r ledger.Record) {
 			s.Windows, s.MeasuredAt = t.Windows, t.Since
 			s.BestPoint, s.Best, s.BestAt = t.Candidate, t.Windows, t.Since
 		}
+		t.After = s.Incumbent
 		s.change(r, t, string(ledger.OutcomeKept))
 	case ledger.Reverted:
 		t.Ended = r.Time
 		if r.Point != nil && r.Point.Key() != s.Incumbent.Key() { // given up, with its value left behind
 			s.Incumbent, s.Windows = r.Point, nil
 		}
+		t.After = s.Incumbent
 		word := string(t.Outcome)
 		if t.Outcome == ledger.OutcomeDiscarded {
 			word = Inconclusive
@@ -245,14 +306,16 @@ func (s *Study) edge(r ledger.Record) {
 }
 
 func (s *Study) change(r ledger.Record, t *Trial, word string) {
-	c := Change{
-		ID: r.Seq, Time: r.Time, Trial: t.Number, Author: Author, Outcome: word, Knob: t.Change.Knob, Old: t.Change.Old, New: t.Change.New,
-		OldText: t.Change.OldText, NewText: t.Change.NewText, Reason: t.Reason,
+	for _, c := range t.Changes {
+		out := Change{
+			ID: r.Seq, Time: r.Time, Trial: t.Number, Author: Author, Outcome: word, Knob: c.Knob, Old: c.Old, New: c.New,
+			OldText: c.OldText, NewText: c.NewText, Reason: t.Reason,
+		}
+		if t.Verdict != nil {
+			out.Effect = &t.Verdict.Effect
+		}
+		s.Changes = append(s.Changes, out)
 	}
-	if t.Verdict != nil {
-		c.Effect = &t.Verdict.Effect
-	}
-	s.Changes = append(s.Changes, c)
 }
 
 // Verify reports what no tuner can have written: an edge without its trial, a phase out of order, a trial begun before the last one ended.

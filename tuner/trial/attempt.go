@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
-	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
@@ -44,7 +44,7 @@ func (r *Runner) resume(ctx context.Context) error {
 		return nil
 	}
 	r.resumed = true
-	if r.File.Mode != config.Auto {
+	if !r.File.Mode.Acts() {
 		return r.giveUp(ctx, t)
 	}
 	r.Logger.Info("go on with a trial", "trial", t.Number, "phase", t.Phase)
@@ -65,7 +65,9 @@ func (r *Runner) giveUp(ctx context.Context, t *study.Trial) error {
 	reason := fmt.Sprintf("given up in phase %s, since the tuner was started in mode %s, which leaves the knobs alone", t.Phase, r.File.Mode)
 	if point, err := space.Parse(r.knobs, view.Env); err == nil && point.Key() == t.Candidate.Key() {
 		held = t.Candidate
-		reason += fmt.Sprintf("; %s is left at %q (before the trial: %q)", t.Change.Env, t.Change.NewText, t.Change.OldText)
+		for _, c := range t.Changes {
+			reason += fmt.Sprintf("; %s is left at %q (before the trial: %q)", c.Env, c.NewText, c.OldText)
+		}
 	}
 	err := r.record(ledger.Record{
 		Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: ledger.OutcomeDiscarded, Failure: "mode-changed", Reason: reason,
@@ -81,8 +83,16 @@ func (r *Runner) giveUp(ctx context.Context, t *study.Trial) error {
 func (r *Runner) pursue(ctx context.Context) error {
 	r.state(status.Trialing, "")
 	t := r.study.Running()
+	v := r.keepVigil(ctx, *t)
+	r.vigil = v
+	r.desk.watch(t.Number, v)
+	defer func() {
+		r.desk.watch(0, nil)
+		r.vigil = nil
+		v.close()
+	}()
 	if t.Phase != ledger.Judged {
-		e, err := r.attempt(ctx, t)
+		e, err := r.outcome(ctx, t)
 		if err != nil {
 			return err
 		}
@@ -95,6 +105,51 @@ func (r *Runner) pursue(ctx context.Context) error {
 		}
 	}
 	return r.conclude(ctx, r.study.Running())
+}
+
+// outcome makes the attempt, which a guard or an order may end at any moment. A way back is not ended by either: there is nowhere better to go.
+func (r *Runner) outcome(ctx context.Context, t *study.Trial) (*end, error) {
+	if t.Purpose == ledger.Rollback {
+		return r.goBack(ctx, t)
+	}
+	return r.vigil.guarded(ctx, func(ctx context.Context) (*end, error) { return r.attempt(ctx, t) })
+}
+
+// goBack brings the target to an earlier configuration, for as long as that takes.
+func (r *Runner) goBack(ctx context.Context, t *study.Trial) (*end, error) {
+	if t.Phase == ledger.Proposed {
+		if err := r.edge(t, ledger.Preflight); err != nil {
+			return nil, err
+		}
+	}
+	if e, err := r.apply(ctx, t); e != nil || err != nil {
+		return e, err
+	}
+	if err := r.edge(t, ledger.Verifying); err != nil {
+		return nil, err
+	}
+	var e *end
+	err := r.insist(ctx, fmt.Sprintf("go back in trial %d", t.Number), func() error {
+		if e = r.intact(ctx, t.Candidate); e != nil {
+			return nil
+		}
+		if err := r.Cluster.Rollback(ctx); err != nil {
+			return err
+		}
+		effective, err := r.Broker.Effective(ctx)
+		if err != nil {
+			return err
+		}
+		r.effective(effective)
+		if effective.Key() != t.Candidate.Key() {
+			return fmt.Errorf("read back: want %s (got %s)", t.Candidate.Key(), effective.Key())
+		}
+		return nil
+	})
+	if e == nil {
+		e = &end{outcome: ledger.OutcomeKept, reason: t.Reason}
+	}
+	return e, err
 }
 
 // attempt goes from the trial's phase up to the judgement.
@@ -121,11 +176,12 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Settling, Trial: t.Number, Effective: effective}); err != nil {
 		return nil, err
 	}
+	r.vigil.rolledOut(t.Settled)
 	windows, e, err := r.steady(ctx, t.Candidate, func(p ledger.Phase) error { return r.edge(t, p) })
 	if e != nil || err != nil {
 		return e, err
 	}
-	return r.judge(windows), nil
+	return r.judge(t, windows), nil
 }
 
 func (r *Runner) edge(t *study.Trial, p ledger.Phase) error {
@@ -144,7 +200,7 @@ func (r *Runner) preflight(ctx context.Context, t *study.Trial) (*end, error) {
 			if view.Memory > 0 {
 				r.Memory = view.Memory
 			}
-			if err := r.knob(t.Change.Knob).Check(t.Change.New, r.Memory); err != nil {
+			if err := r.File.SearchSpace().Check(t.Candidate, space.Pod{Memory: r.Memory}); err != nil {
 				return refused("limit", "refused before applying: %v", err), nil
 			}
 			err = r.ready(ctx)
@@ -215,32 +271,58 @@ func (r *Runner) intact(ctx context.Context, want space.Point) *end {
 	return r.disturbed(view, want)
 }
 
-// apply writes the value. A first edge announces it; after a crash the same call finds the value set and sends nothing.
+// apply writes the values. A first edge announces them; after a crash the same calls find them set and send nothing.
 func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 	again := t.Applied
-	err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Applying, Trial: t.Number, Point: t.Candidate, Revision: r.study.Rest, Restart: !again})
+	before := r.Sentry.Read(ctx, time.Time{})
+	if e := r.handOver(ctx, t, before); e != nil {
+		return e, nil
+	}
+	err := r.record(ledger.Record{
+		Kind: ledger.Edge, Phase: ledger.Applying, Trial: t.Number, Point: t.Candidate, Revision: r.study.Rest, Restart: !again,
+	})
 	if err != nil {
 		return nil, err
 	}
+	r.vigil.begin(t.AppliedAt, before)
 	r.announce(ctx, eventAttempted(t))
 	var changed *end
-	err = r.insist(ctx, "apply "+t.Change.NewText, func() error {
-		_, err := r.Cluster.Set(ctx, t.Change.Env, t.Change.OldText, t.Change.NewText)
-		if errors.Is(err, apply.ErrChanged) {
-			view, lookErr := r.Cluster.Look(ctx)
-			if lookErr != nil {
-				return lookErr
+	err = r.insist(ctx, "apply "+texts(t.Changes), func() error {
+		for _, c := range t.Changes {
+			if changed, err = r.set(ctx, t, c); changed != nil || err != nil {
+				return err
 			}
-			changed = r.disturbed(view, t.Candidate)
-			return nil
 		}
-		if errors.Is(err, apply.ErrRefused) {
-			changed = inconclusive("refused", "not applied: %v", err)
-			return nil
-		}
-		return err
+		return nil
 	})
 	return changed, err
+}
+
+func (r *Runner) set(ctx context.Context, t *study.Trial, c ledger.Change) (*end, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	_, err := r.Cluster.Set(r.life, c.Env, c.OldText, c.NewText)
+	switch {
+	case errors.Is(err, apply.ErrChanged):
+		view, lookErr := r.Cluster.Look(ctx)
+		if lookErr != nil {
+			return nil, lookErr
+		}
+		return r.disturbed(view, t.Candidate), nil
+	case errors.Is(err, apply.ErrRefused):
+		return inconclusive("refused", "not applied: %v", err), nil
+	}
+	return nil, err
+}
+
+// texts are the new values.
+func texts(changes []ledger.Change) string {
+	out := make([]string, len(changes))
+	for i, c := range changes {
+		out[i] = c.NewText
+	}
+	return strings.Join(out, ", ")
 }
 
 // verify waits for the rollout and reads back what the broker and its JVM run with.
@@ -296,7 +378,7 @@ func rolloutEnd(err error) *end {
 }
 
 // judge compares with the incumbent as it was measured last. After a tuner was down for long that says nothing about now.
-func (r *Runner) judge(windows []judge.Window) *end {
+func (r *Runner) judge(t *study.Trial, windows []judge.Window) *end {
 	w := r.File.Windows
 	limit := w.MaxAge + w.Preflight + w.Rollout + w.Verify + w.SettleLimit + w.WarmupLimit + time.Duration(w.Count+w.Extra)*w.Window
 	if age := time.Since(r.study.MeasuredAt); len(r.study.Windows) > 0 && age > limit {
@@ -306,9 +388,5 @@ func (r *Runner) judge(windows []judge.Window) *end {
 	if err != nil { // the incumbent was not measured: an outside change came in between
 		return inconclusive("no-incumbent", "%v", err)
 	}
-	e := &end{verdict: &v, windows: windows, reason: v.Reason, outcome: ledger.OutcomeReverted}
-	if v.Decision == judge.Better {
-		e.outcome = ledger.OutcomeKept
-	}
-	return e
+	return &end{verdict: &v, windows: windows, reason: v.Reason, outcome: r.settles(t.Purpose, v)}
 }

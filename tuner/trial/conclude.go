@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
@@ -37,14 +39,20 @@ func (r *Runner) end(ctx context.Context, t *study.Trial, phase ledger.Phase, po
 	return nil
 }
 
-// takeBack sets the old value again, unless somebody else has set another one since, and waits until the broker runs with it.
+// takeBack sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them.
 func (r *Runner) takeBack(ctx context.Context, t *study.Trial) error {
-	_, err := r.Cluster.Set(ctx, t.Change.Env, t.Change.NewText, t.Change.OldText)
-	switch {
-	case errors.Is(err, apply.ErrChanged):
-		return nil // theirs stays; the next look records it
-	case err != nil:
-		return err
+	var ours []ledger.Change
+	for _, c := range slices.Backward(t.Changes) {
+		_, err := r.Cluster.Set(ctx, c.Env, c.NewText, c.OldText)
+		switch {
+		case err == nil:
+			ours = append(ours, c)
+		case !errors.Is(err, apply.ErrChanged): // theirs stays; the next look records it
+			return err
+		}
+	}
+	if len(ours) == 0 {
+		return nil
 	}
 	if err := r.Cluster.Rollback(ctx); err != nil {
 		return err
@@ -54,8 +62,10 @@ func (r *Runner) takeBack(ctx context.Context, t *study.Trial) error {
 		return err
 	}
 	r.effective(effective)
-	if got := effective[t.Change.Knob]; got != t.Change.Old {
-		return fmt.Errorf("read back %s: want %d (got %d)", t.Change.Knob, t.Change.Old, got)
+	for _, c := range ours {
+		if got := effective[c.Knob]; got != c.Old {
+			return fmt.Errorf("read back %s: want %d (got %d)", c.Knob, c.Old, got)
+		}
 	}
 	return r.Broker.Healthy(ctx)
 }
@@ -68,10 +78,19 @@ const (
 	eventInconclusive = "TuningInconclusive"
 )
 
+// arrows are all changes on one line.
+func arrows(changes []ledger.Change) string {
+	out := make([]string, len(changes))
+	for i, c := range changes {
+		out[i] = fmt.Sprintf("%s %s → %s", c.Env, c.OldText, c.NewText)
+	}
+	return strings.Join(out, ", ")
+}
+
 func eventAttempted(t *study.Trial) apply.Event {
 	return apply.Event{
 		ID: eventID(t), Reason: eventTried, Time: t.Started,
-		Message: fmt.Sprintf("trial %d: %s %s → %s (%s)", t.Number, t.Change.Env, t.Change.OldText, t.Change.NewText, t.Reason),
+		Message: fmt.Sprintf("trial %d: %s (%s)", t.Number, arrows(t.Changes), t.Reason),
 	}
 }
 
@@ -87,7 +106,7 @@ func eventEnd(t study.Trial) apply.Event {
 	if t.Verdict != nil {
 		effect = fmt.Sprintf("%+.1f %%", t.Verdict.Effect*100)
 	}
-	e.Message = fmt.Sprintf("trial %d: %s %s → %s: %s, effect %s (%s)", t.Number, t.Change.Env, t.Change.OldText, t.Change.NewText, t.Outcome, effect, t.Reason)
+	e.Message = fmt.Sprintf("trial %d: %s: %s, effect %s (%s)", t.Number, arrows(t.Changes), t.Outcome, effect, t.Reason)
 	return e
 }
 

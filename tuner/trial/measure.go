@@ -84,7 +84,7 @@ func (r *Runner) warm(ctx context.Context, want space.Point) (*end, error) {
 // further one as long as there are any.
 func (r *Runner) measure(ctx context.Context, want space.Point) ([]judge.Window, *end, error) {
 	w := r.File.Windows
-	late := r.File.Prometheus.ScrapeInterval + 500*time.Millisecond
+	late := r.late()
 	var good []judge.Window
 	var causes []string
 	from := time.Now()
@@ -137,8 +137,17 @@ func firstCause(text string) string {
 	return parts[1]
 }
 
-// measureIncumbent measures what runs now, when nothing is known about it or what is known is old.
+// measureIncumbent measures what runs now, when nothing is known about it or what is known is old. While what runs is on probation, a breach ends
+// that, however far it has come.
 func (r *Runner) measureIncumbent(ctx context.Context) error {
+	if r.after == nil {
+		return r.measureNow(ctx)
+	}
+	_, err := r.after.guarded(ctx, func(ctx context.Context) (*end, error) { return nil, r.measureNow(ctx) })
+	return err
+}
+
+func (r *Runner) measureNow(ctx context.Context) error {
 	r.windows = 0
 	r.state(status.Baseline, "")
 	var effective space.Point

@@ -43,7 +43,7 @@ func figure(p space.Point, name string) *int64 {
 func (r *Runner) state(now status.State, reason string) {
 	r.Board.Update(func(s *status.Snapshot) {
 		s.State, s.Reason = now, reason
-		if now != status.Recommending {
+		if now != status.Recommending && now != status.Awaiting {
 			s.Next = nil
 		}
 	})
@@ -77,9 +77,10 @@ func (r *Runner) publish() {
 			Effect: c.Effect, Reason: c.Reason,
 		}
 	}
+	r.publishOrders()
 	desired := st.Desired()
 	r.Board.Update(func(s *status.Snapshot) {
-		s.Trials, s.Changes, s.Ledger = trials, changes, st.Entries
+		s.Trials, s.Changes = trials, changes
 		s.Trial, s.Goal = nil, goal(st)
 		if t := st.Running(); t != nil {
 			running := show(*t)
@@ -87,6 +88,7 @@ func (r *Runner) publish() {
 		}
 		s.Budget = status.Budget{
 			Trials: r.File.Budgets.Trials, TrialsUsed: len(st.Counted()), Restarts: r.File.Budgets.Restarts, RestartsUsed: st.Restarts,
+			Violation: r.File.Budgets.Violation.Seconds(), ViolationUsed: st.Violation,
 		}
 		for i, k := range r.knobs {
 			s.Knobs[i].Desired, s.Knobs[i].Best, s.Knobs[i].Text = figure(desired, k.Name), figure(st.BestPoint, k.Name), ""
@@ -102,12 +104,21 @@ func show(t study.Trial) status.Trial {
 		Number: t.Number, Phase: string(t.Phase), Since: t.Since, Started: t.Started, Knob: t.Change.Knob, Old: t.Change.Old, New: t.Change.New,
 		Outcome: string(t.Outcome), Failure: t.Failure, Reason: t.Reason, DisturbedBy: t.Author,
 		Goodput: median(t.Windows, judge.Goodput, 1), P99: median(t.Windows, judge.P99, 1e3),
+		Purpose: string(t.Purpose), Changes: steps(t.Changes), Violation: t.Violation,
 	}
 	if t.Phase.Done() {
 		out.Ended = &t.Ended
 	}
 	if t.Verdict != nil {
 		out.Effect, out.P = &t.Verdict.Effect, &t.Verdict.P
+	}
+	return out
+}
+
+func steps(changes []ledger.Change) []status.Step {
+	out := make([]status.Step, len(changes))
+	for i, c := range changes {
+		out[i] = status.Step{Knob: c.Knob, Old: c.Old, New: c.New}
 	}
 	return out
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
-	"github.com/kafkalab/kafkalab/tuner/search"
+	"github.com/kafkalab/kafkalab/tuner/orders"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
 	"github.com/kafkalab/kafkalab/tuner/study"
@@ -56,7 +56,7 @@ type Journal interface {
 	Append(r ledger.Record) (ledger.Record, error)
 }
 
-// Config of a Runner. Everything except Logger, Memory, Build and Torn is required.
+// Config of a Runner. Everything except Sentry, Stop, Term, Logger, Memory, Build and Torn is required.
 type Config struct {
 	File    config.File
 	Cluster Cluster
@@ -64,6 +64,9 @@ type Config struct {
 	Meter   Meter
 	Herald  Herald
 	Journal Journal
+	Sentry  Sentry          // nil: there are no guards
+	Stop    func() string   // why the tuner must not act now; empty: it may
+	Term    int64           // of the lease under which this runner acts
 	Records []ledger.Record // what the journal holds already
 	Board   *status.Board
 	Logger  *slog.Logger
@@ -72,15 +75,22 @@ type Config struct {
 	Torn    int64
 }
 
-// Runner is the loop. One goroutine uses it.
+// Runner is the loop. One goroutine uses it; only Order may be called from others.
 type Runner struct {
 	Config
 	knobs   []space.Knob
 	rules   judge.Rules
 	study   *study.Study
-	resumed bool        // the next edge goes on with a trial that an earlier process began
-	windows int         // measured so far in the running trial
-	lives   apply.Lives // the brokers after the rollout, before they are measured
+	vigil   *vigil         // over the running trial
+	after   *vigil         // over what was kept last
+	load    []judge.Window // of the last windows, while nothing is tried
+	loadEnd time.Time
+
+	desk    desk
+	life    context.Context // of Run: a write is not cut off by the end of an attempt, or nobody would know whether it arrived
+	resumed bool            // the next edge goes on with a trial that an earlier process began
+	windows int             // measured so far in the running trial
+	lives   apply.Lives     // the brokers after the rollout, before they are measured
 	unsent  []apply.Event
 }
 
@@ -92,10 +102,17 @@ func New(c Config) (*Runner, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Sentry == nil {
+		c.Sentry = nobody{}
+	}
+	if c.Stop == nil {
+		c.Stop = func() string { return "" }
+	}
 	o := c.File.Objective
 	return &Runner{
 		Config: c, knobs: c.File.Space(), study: study.Fold(c.Records),
 		rules: judge.Rules{Margin: o.Margin, Alpha: o.Alpha, SLO: o.SLO.Seconds(), Tolerance: o.Tolerance},
+		desk:  desk{book: orders.Fold(c.Records), entries: len(c.Records), poke: make(chan struct{}, 1)},
 	}, nil
 }
 
@@ -107,7 +124,11 @@ const (
 
 // Run works until ctx ends (then it returns nil) or the ledger cannot be written.
 func (r *Runner) Run(ctx context.Context) error {
+	r.life = ctx
 	err := r.run(ctx)
+	if r.after != nil {
+		r.after.close()
+	}
 	if ctx.Err() != nil {
 		r.state(status.Stopped, "")
 		return nil
@@ -166,44 +187,6 @@ func (r *Runner) session(view apply.View) error {
 	})
 }
 
-// step does the next thing and returns soon, except when it runs a trial.
-func (r *Runner) step(ctx context.Context) error {
-	r.flush(ctx)
-	point, err := r.attend(ctx)
-	if err != nil {
-		return err
-	}
-	if point == nil { // not readable: attend has said so
-		return wait(ctx, idle)
-	}
-	if r.File.Mode == config.Observe {
-		r.state(status.Observing, "")
-		return wait(ctx, idle)
-	}
-	if r.study.Finished != "" {
-		r.state(status.Done, r.study.Finished)
-		return wait(ctx, idle)
-	}
-	if end := r.spent(); end != "" {
-		return r.finish(ctx, end)
-	}
-	if r.stale() {
-		return r.measureIncumbent(ctx)
-	}
-	next, none, ok := search.Next(search.Problem{Knobs: r.knobs, Incumbent: r.study.Incumbent, Tried: r.study.Tried(), Memory: r.Memory})
-	switch {
-	case !ok:
-		return r.finish(ctx, none)
-	case r.File.Mode == config.Recommend:
-		r.recommend(next)
-		return wait(ctx, idle)
-	}
-	if err := r.propose(next); err != nil {
-		return err
-	}
-	return r.pursue(ctx)
-}
-
 // attend looks at the target and records what somebody else changed. The point is nil when the variables cannot be understood.
 func (r *Runner) attend(ctx context.Context) (space.Point, error) {
 	var view apply.View
@@ -252,58 +235,6 @@ func (r *Runner) variables() []string {
 	return out
 }
 
-// spent says which budget is used up. A trial may need two restarts.
-func (r *Runner) spent() string {
-	b := r.File.Budgets
-	switch {
-	case len(r.study.Counted()) >= b.Trials:
-		return fmt.Sprintf("the budget of %d trials is spent", b.Trials)
-	case r.study.Restarts+2 > b.Restarts:
-		return fmt.Sprintf("the budget of %d restarts is spent", b.Restarts)
-	}
-	return ""
-}
-
-func (r *Runner) stale() bool {
-	return len(r.study.Windows) == 0 || time.Since(r.study.MeasuredAt) > r.File.Windows.MaxAge
-}
-
-// finish measures the incumbent once more, so that the last word is a fresh one, and ends the search.
-func (r *Runner) finish(ctx context.Context, why string) error {
-	if r.stale() {
-		if err := r.measureIncumbent(ctx); err != nil || len(r.study.Windows) == 0 {
-			return err
-		}
-	}
-	return r.record(ledger.Record{Kind: ledger.Finished, Reason: why, Point: r.study.Incumbent})
-}
-
-func (r *Runner) recommend(p search.Proposal) {
-	k := r.knob(p.Knob)
-	r.Board.Update(func(s *status.Snapshot) {
-		s.State, s.Reason = status.Recommending, ""
-		s.Next = &status.Proposal{Knob: k.Name, Env: k.Env, Old: k.Render(p.From), New: k.Render(p.To), Reason: p.Reason}
-	})
-}
-
-func (r *Runner) propose(p search.Proposal) error {
-	k := r.knob(p.Knob)
-	c := change(k, p.From, p.To)
-	return r.record(ledger.Record{
-		Kind: ledger.Edge, Phase: ledger.Proposed, Trial: len(r.study.Trials) + 1, Change: &c,
-		Point: r.study.Incumbent.With(p.Knob, p.To), Revision: r.study.Rest, Reason: p.Reason,
-	})
-}
-
-func (r *Runner) knob(name string) space.Knob {
-	for _, k := range r.knobs {
-		if k.Name == name {
-			return k
-		}
-	}
-	return space.Knob{Name: name}
-}
-
 func change(k space.Knob, old, new int64) ledger.Change {
 	return ledger.Change{Knob: k.Name, Env: k.Env, Old: old, New: new, OldText: k.Render(old), NewText: k.Render(new)}
 }
@@ -313,7 +244,10 @@ func (r *Runner) record(rec ledger.Record) error {
 	if rec.Kind == ledger.Edge && r.resumed {
 		rec.Resumed, r.resumed = true, false
 	}
-	written, err := r.Journal.Append(rec)
+	if rec.Kind == ledger.Edge {
+		rec.Violation = r.vigil.taken()
+	}
+	written, err := r.write(rec)
 	if err != nil {
 		return err
 	}
@@ -333,6 +267,8 @@ func (r *Runner) insist(ctx context.Context, what string, work func() error) err
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, apply.ErrFenced): // another tuner acts now
+			return err
 		case err == nil:
 			if held {
 				r.Logger.Info("goes on", "after", what)

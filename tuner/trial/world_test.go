@@ -12,8 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kafkalab/kafkalab/internal/promql"
 	"github.com/kafkalab/kafkalab/tuner/apply"
 	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/guard"
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
@@ -49,6 +51,40 @@ type world struct {
 	kill    func()
 	sets    int
 	deletes int // times that it was allowed to delete pods
+
+	guard func(p space.Point, at time.Time) (float64, error) // what guards read
+	past  []moment                                           // every configuration since the beginning
+	off   string                                             // why the switch is off
+}
+
+// moment is when a configuration came into force.
+type moment struct {
+	at    time.Time
+	point space.Point
+}
+
+// Number answers for a guard, also about the past.
+func (w *world) Number(_ context.Context, _ string, at time.Time) (promql.Sample, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at.IsZero() {
+		at = time.Now()
+	}
+	now := moment{point: w.before}
+	for _, m := range w.past {
+		if !m.at.After(at) {
+			now = m
+		}
+	}
+	v, err := w.guard(now.point, at)
+	return promql.Sample{Value: v, Time: at}, err
+}
+
+// stop is the switch.
+func (w *world) stop() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.off
 }
 
 var errKilled = errors.New("killed")
@@ -60,6 +96,7 @@ func newWorld(knobs []space.Knob) *world {
 		events: map[string]apply.Event{}, authors: map[string]apply.Author{}, knobs: knobs,
 		before:  space.Point{"heap": 256, "io": 2},
 		p99:     func(space.Point) float64 { return 0.150 },
+		guard:   func(space.Point, time.Time) (float64, error) { return 0, nil },
 		goodput: func(p space.Point) float64 { return 1000 + float64(p["io"])*100 - float64(p["heap"])/100 },
 	}
 	return w
@@ -106,6 +143,7 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 		w.dynamic = nil
 		w.lives = apply.Life{Pod: w.lives.Pod + "+"}
 		w.patches = append(w.patches, variable+"="+new)
+		w.past = append(w.past, moment{time.Now(), w.point()})
 		w.authors[variable] = apply.Author{Manager: apply.Manager, Time: time.Now()}
 	default:
 		w.mu.Unlock()
@@ -236,7 +274,10 @@ objective: {slo: 200ms}
 
 func newRunner(t *testing.T, f config.File, w *world, j *journal) (*trial.Runner, *status.Board) {
 	t.Helper()
-	c := trial.Config{File: f, Cluster: w, Broker: w, Meter: w, Herald: w, Journal: j, Records: slices.Clone(j.records)}
+	c := trial.Config{
+		File: f, Cluster: w, Broker: w, Meter: w, Herald: w, Journal: j, Records: slices.Clone(j.records),
+		Sentry: guard.NewReader(w, f), Stop: w.stop,
+	}
 	c.Board = status.NewBoard(trial.First(c))
 	r, err := trial.New(c)
 	if err != nil {
