@@ -18,9 +18,9 @@ func (r *Report) HTML(w io.Writer) error {
 		"whole": whole, "tenth": tenth, "percent": percent, "level": level, "took": took, "stamp": stamp, "why": why,
 		"between": between, "goodput": func(e Estimate) string { return within(e, whole) }, "p99": func(e Estimate) string { return within(e, tenth) },
 		"knownWhole": func(v *float64) string { return known(v, whole) }, "knownTenth": func(v *float64) string { return known(v, tenth) },
-		"knownPercent": func(v *float64) string { return known(v, percent) },
-		"point":        func(s *Side) string { return point(s.Point) },
-		"arrow":        Change.arrow,
+		"effect": effect,
+		"point":  func(s *Side) string { return point(s.Point) },
+		"arrow":  Change.arrow,
 	}).Parse(markup)
 	if err != nil {
 		return fmt.Errorf("write page: %w", err)

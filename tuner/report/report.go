@@ -112,6 +112,8 @@ type Trial struct {
 	Outcome string    `json:"outcome"` // or the phase that it is in
 	Failure string    `json:"failure"`
 	Effect  *float64  `json:"effect"`
+	Low     *float64  `json:"effect_low"` // of the interval that the judgement gave
+	High    *float64  `json:"effect_high"`
 	P       *float64  `json:"p"`
 	Goodput *float64  `json:"goodput"`
 	P99     *float64  `json:"p99_ms"`
@@ -301,6 +303,9 @@ func trials(s *study.Study) []Trial {
 		}
 		if t.Verdict != nil {
 			row.Effect, row.P = ptr(rounded(t.Verdict.Effect)), ptr(rounded(t.Verdict.P))
+			if i := t.Verdict.Interval; i != nil && !math.IsInf(i.Low, 0) && !math.IsInf(i.High, 0) {
+				row.Low, row.High = ptr(rounded(i.Low)), ptr(rounded(i.High))
+			}
 		}
 		if len(t.Windows) > 0 {
 			measured := side(nil, t.Ended, t.Windows)

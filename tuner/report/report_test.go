@@ -65,6 +65,9 @@ func tried(n int, knob string, old, new int64, p space.Point, outcome ledger.Out
 	if goodput > 0 {
 		judged.Windows = windows(goodput)
 		judged.Verdict = &judge.Verdict{Decision: judge.Better, Effect: effect, P: 0.00016}
+		if n == 4 { // earlier judgements gave none
+			judged.Verdict.Interval = &judge.Interval{Low: effect - 0.05, High: effect + 0.06}
+		}
 	} else {
 		judged.Failure = "out-of-memory"
 	}

@@ -143,7 +143,7 @@ func (r *Report) table(b *strings.Builder) {
 			best[s.Trial] = s.Best
 		}
 		for _, t := range r.Trials {
-			fmt.Fprintf(b, "| %d | %s: %s → %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", t.Number, cell(t.Knob), cell(t.Old), cell(t.New), t.Outcome, known(t.Effect, percent),
+			fmt.Fprintf(b, "| %d | %s: %s → %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", t.Number, cell(t.Knob), cell(t.Old), cell(t.New), t.Outcome, effect(t),
 				level(t.P), known(t.Goodput, whole), known(t.P99, tenth), took(t.Seconds), known(best[t.Number], whole), cell(why(t)))
 		}
 		fmt.Fprintln(b)
@@ -155,6 +155,13 @@ func (r *Report) table(b *strings.Builder) {
 		}
 		fmt.Fprintln(b)
 	}
+}
+
+func effect(t Trial) string {
+	if t.Effect == nil || t.Low == nil {
+		return known(t.Effect, percent)
+	}
+	return fmt.Sprintf("%s (%s to %s)", percent(*t.Effect), percent(*t.Low), percent(*t.High))
 }
 
 func why(t Trial) string {
