@@ -19,7 +19,7 @@ import (
 func synthetic(topics, partitions int) *snapshot {
 	snap := &snapshot{taken: time.Now(), clusterID: "4L6g3nShT-eMCtK--X86sw", configs: map[string]map[string]string{}, sizes: map[string]int64{}}
 	for id := range int32(3) {
-		snap.brokers = append(snap.brokers, broker{id: id, addr: fmt.Sprintf("kafka-%d.kafka.svc:9092", id), leaders: topics * partitions / 3, reached: true})
+		snap.brokers = append(snap.brokers, broker{id: id, addr: fmt.Sprintf("kafka-%d.kafka.svc:9092", id), leaders: topics * partitions / 3, counted: true, reached: true})
 		snap.dirs = append(snap.dirs, logDir{broker: id, path: "/var/lib/kafka/data", used: 1 << 30, total: some(1 << 40), usable: some(1 << 39)})
 	}
 	for t := range topics {

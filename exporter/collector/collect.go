@@ -117,6 +117,7 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 	outcomes = append(outcomes, c.rest(ctx)...)
 	for _, p := range c.peers {
 		p.broker.reached = !p.silent
+		p.broker.counted = c.kept.held[p.broker.id].listed
 	}
 	c.snap.rights = c.grants.sum(c.kept.rights)
 	return c.snap, append(outcomes, c.kept.begun()...)
@@ -126,7 +127,6 @@ func (c *collection) run(ctx context.Context) (*snapshot, []outcome) {
 func (c *collection) rest(ctx context.Context) []outcome {
 	began := time.Now()
 	moves := ended(partMoves, began, c.reassigned(ctx))
-	began = time.Now()
 	c.refreshSlow(ctx)
 	began = time.Now()
 	times := ended(partTimes, began, c.askPast(ctx))

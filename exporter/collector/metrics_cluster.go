@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"slices"
 	"strconv"
 )
 
@@ -15,7 +14,7 @@ var (
 	famDirTotal     = Family{"kafka_log_dir_total_bytes", "gauge", []string{"broker", "dir"}, "Size of the volume that the directory is on. Absent where the broker does not tell (before Kafka 3.3)."}
 	famDirUsable    = Family{"kafka_log_dir_usable_bytes", "gauge", []string{"broker", "dir"}, "What the broker can still use of that volume."}
 	famDirOffline   = Family{"kafka_log_dir_offline", "gauge", []string{"broker", "dir"}, "1 if the broker has taken the directory out of service after an error of the disk, 0 if not."}
-	famLeaders      = Family{"kafka_broker_leaders", "gauge", []string{"broker"}, "Partitions that the broker leads, whatever the topic filter leaves out. Absent while the exporter may not describe all topics."}
+	famLeaders      = Family{"kafka_broker_leaders", "gauge", []string{"broker"}, "Partitions that the broker leads, whatever the topic filter leaves out. Absent until the broker has told which partitions it holds, and while the exporter may not describe all of these."}
 )
 
 func clusterFamilies() []Family {
@@ -36,10 +35,9 @@ func (s sink) cluster(snap *snapshot) {
 		s.gauge(famFeature, float64(f.level), f.name)
 	}
 	s.gauge(famBrokers, float64(len(snap.brokers)))
-	counted := snap.countsLeaders()
 	for _, b := range snap.brokers {
 		id := strconv.Itoa(int(b.id))
-		if counted {
+		if b.counted {
 			s.gauge(famLeaders, float64(b.leaders), id)
 		}
 		if snap.controller.known {
@@ -56,13 +54,4 @@ func (s sink) cluster(snap *snapshot) {
 		s.known(famDirTotal, d.total, labels...)
 		s.known(famDirUsable, d.usable, labels...)
 	}
-}
-
-// countsLeaders says whether the metadata named the leaders of all partitions. Kafka keeps topics that the exporter may not describe to
-// itself; until it turns out whether there are such, no leader at all is as good as none known.
-func (snap *snapshot) countsLeaders() bool {
-	if i := slices.IndexFunc(snap.rights, func(g grant) bool { return g.right == describeTopic }); i >= 0 {
-		return snap.rights[i].ok
-	}
-	return slices.ContainsFunc(snap.brokers, func(b broker) bool { return b.leaders > 0 })
 }

@@ -121,7 +121,7 @@ func (c *collection) stored(sizes map[string]int64) {
 	var suspects []string
 	again := false
 	for topic := range sizes {
-		if _, shown := slices.BinarySearch(c.names, topic); shown || topic == "__cluster_metadata" || !c.conf.Topics.Takes(topic) {
+		if c.lists(topic) || !c.conf.Topics.Takes(topic) {
 			continue
 		}
 		suspects = append(suspects, topic)
@@ -134,4 +134,34 @@ func (c *collection) stored(sizes map[string]int64) {
 	case len(suspects) == 0 && len(sizes) > 0:
 		c.grants.granted(describeTopic, apiDescribeLogDirs)
 	}
+}
+
+// lists says whether the metadata showed the topic. The controllers' own log is none.
+func (c *collection) lists(topic string) bool {
+	_, shown := slices.BinarySearch(c.names, topic)
+	return shown || topic == "__cluster_metadata"
+}
+
+// held is what a broker's log directories told of its topics.
+type held struct {
+	unlisted []string // those that the metadata did not show, the last time
+	listed   bool     // there were none
+}
+
+// holds compares the topics of one broker with those that the metadata show, whatever the filter: how many partitions it leads can be counted
+// only if all of them are there. What leads is alive and holds its partition, so that no other broker has to be asked.
+func (c *collection) holds(broker int32, sizes map[string]int64) {
+	before := c.kept.held[broker]
+	now := held{listed: before.listed}
+	again := false
+	for topic := range sizes {
+		if !c.lists(topic) {
+			now.unlisted = append(now.unlisted, topic)
+			again = again || slices.Contains(before.unlisted, topic) // not just made or deleted
+		}
+	}
+	if len(now.unlisted) == 0 || again {
+		now.listed = !again
+	}
+	c.kept.held[broker] = now
 }

@@ -194,6 +194,8 @@ func BenchmarkThousandCollections(b *testing.B) {
 	b.ReportMetric(100*(float64(after.resident)/float64(before.resident)-1), "%RSS")
 	b.ReportMetric(100*(float64(after.heap)/float64(before.heap)-1), "%heap")
 	b.ReportMetric(float64(after.connections-before.connections), "reconnects")
+	b.ReportMetric(float64(after.goroutines-before.goroutines), "more-goroutines")
+	b.ReportMetric(float64(after.descriptors-before.descriptors), "more-descriptors")
 }
 
 func TestAnAnswerThatIsTooLargeIsAskedForInParts(t *testing.T) {

@@ -30,7 +30,8 @@ type kept struct {
 	seed     maphash.Seed
 	features []feature
 	rights   map[evidence]bool
-	suspects []string // topics that brokers hold and the metadata did not show, when the log directories were read last
+	held     map[int32]held // of each broker
+	suspects []string       // topics that brokers hold and the metadata did not show, when the log directories were read last
 }
 
 type tp struct {
@@ -43,7 +44,7 @@ type groupTopic struct{ group, topic string }
 func newKept() *kept {
 	return &kept{
 		slow:   []outcome{{part: partConfigs}, {part: partLogDirs}},
-		drains: map[groupTopic]*lag.Drain{}, rights: map[evidence]bool{}, seed: maphash.MakeSeed(),
+		drains: map[groupTopic]*lag.Drain{}, held: map[int32]held{}, rights: map[evidence]bool{}, seed: maphash.MakeSeed(),
 	}
 }
 
@@ -173,6 +174,9 @@ func (c *collection) readLogDirs(ctx context.Context) error {
 	for _, p := range c.peers {
 		t := byPeer[p]
 		dirs, problems = append(dirs, t.dirs...), append(problems, t.err)
+		if t.err == nil {
+			c.holds(p.broker.id, t.sizes)
+		}
 		for topic, bytes := range t.sizes {
 			sizes[topic] += bytes
 		}

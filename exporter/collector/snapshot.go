@@ -24,6 +24,7 @@ type broker struct {
 	id         int32
 	addr, rack string
 	leaders    int  // partitions led, of all topics: a filter must not make a broker look idle
+	counted    bool // all of its partitions are among those of the metadata
 	reached    bool // every request to it in this collection was answered
 }
 
