@@ -124,7 +124,7 @@ func TestItServesWithoutKafkaAndEndsOnSIGTERM(t *testing.T) {
 }
 
 // listening waits for the address in the log.
-func listening(t *testing.T, out *output) string {
+func listening(t testing.TB, out *output) string {
 	t.Helper()
 	addr := regexp.MustCompile(`msg=listening addr=(\S+)`)
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
