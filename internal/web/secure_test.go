@@ -1,7 +1,6 @@
 package web_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -65,20 +64,7 @@ func write(t *testing.T, name, text string) {
 // start serves with a web configuration until the test ends.
 func start(t *testing.T, file string) (addr string) {
 	t.Helper()
-	s, err := web.New(web.Config{Name: "prog", Listen: []string{"127.0.0.1:0"}, File: file, Registry: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	return s.Addr()
+	return run(t, web.Config{File: file, Registry: prometheus.NewRegistry()}).Addr()
 }
 
 // client trusts the servers given, has certificates of its own, and takes a new connection for each request.
