@@ -46,6 +46,7 @@ type File struct {
 	Guards     []Guard    `yaml:"guards"`
 	Windows    Windows    `yaml:"windows"`
 	Live       Live       `yaml:"live"`
+	Search     Search     `yaml:"search"`
 	Budgets    Budgets    `yaml:"budgets"`
 	Again      Again      `yaml:"again"`
 	Links      Links      `yaml:"links"`
@@ -124,6 +125,18 @@ type Live struct {
 	Samples   string        `yaml:"samples"`
 }
 
+// Search says how the next configuration is chosen.
+type Search struct {
+	Algorithm string `yaml:"algorithm"`
+	Seed      uint64 `yaml:"seed"`
+}
+
+// The algorithms.
+const (
+	ByStep = "step" // one knob at a time, by verdicts
+	ByGP   = "gp"   // all knobs at once, by a model of what was measured
+)
+
 // Budgets end a search, and bound each trial of it.
 type Budgets struct {
 	Trials    int           `yaml:"trials"`
@@ -172,6 +185,7 @@ func Default() File {
 			Errors:   "sum(rate(loadgen_records_failed_total[$window]))",
 			Samples:  "histogram_count(sum(increase(loadgen_end_to_end_seconds[$window])))",
 		},
+		Search:  Search{Algorithm: ByStep, Seed: 1},
 		Budgets: Budgets{Trials: 25, Restarts: 60, Violation: 30 * time.Minute, Fruitless: 12},
 		Again:   Again{Shift: 0.3, Rest: 10 * time.Minute, MaxRest: 24 * time.Hour},
 	}

@@ -31,6 +31,9 @@ func (f File) validate(s *strict.Reader) {
 	f.validateGuards(s)
 	f.Windows.validate(s, f.Prometheus.ScrapeInterval, f.Objective.Alpha)
 	f.Live.validate(s, f.Prometheus.ScrapeInterval)
+	if a := f.Search.Algorithm; a != ByStep && a != ByGP {
+		s.Addf("search.algorithm", "want %s or %s (got %q)", ByStep, ByGP, a)
+	}
 	atLeast(s, "budgets.trials", f.Budgets.Trials, 1)
 	atLeast(s, "budgets.restarts", f.Budgets.Restarts, 2)
 	between(s, "budgets.violation", f.Budgets.Violation, time.Second, 24*time.Hour)

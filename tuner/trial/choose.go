@@ -9,7 +9,6 @@ import (
 
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
-	"github.com/kafkalab/kafkalab/tuner/search"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/study"
 )
@@ -124,31 +123,6 @@ func (r *Runner) spent() string {
 		return fmt.Sprintf("the last %d trials did not help", since)
 	}
 	return ""
-}
-
-// search asks for the next trial. What goes too far for one trial is as if it had been tried.
-func (r *Runner) search() (proposal, string, bool) {
-	tried := r.tried()
-	for {
-		p, none, ok := search.Next(search.Problem{Knobs: r.knobs, Incumbent: r.study.Incumbent, Tried: tried, Memory: r.Memory})
-		if !ok {
-			return proposal{}, none, false
-		}
-		point := r.study.Incumbent.With(p.Knob, p.To)
-		if r.allowed(point) == nil {
-			return proposal{point: point, reason: p.Reason}, "", true
-		}
-		tried = append([]search.Tried{{Point: point, Outcome: search.Worse}}, tried...)
-	}
-}
-
-// tried is what the search needs to know: the trials, and what somebody would not have.
-func (r *Runner) tried() []search.Tried {
-	var out []search.Tried
-	for _, p := range r.desk.rejected() {
-		out = append(out, search.Tried{Point: p, Outcome: search.Worse})
-	}
-	return append(out, r.study.Tried()...)
 }
 
 // tries is how often a measurement that came to nothing is made in all.

@@ -286,3 +286,36 @@ func TestAStepAtATime(t *testing.T) {
 		}
 	})
 }
+
+// TestAllKnobsAtOnce: the search by a model finds what no single step leads to, inside the budget, and is the same after a kill.
+func TestAllKnobsAtOnce(t *testing.T) {
+	study := func(t *testing.T, dieAt int) (got string, told []string) {
+		f := testFile(t)
+		f.Search.Algorithm = config.ByGP
+		w, j := newWorld(f.Space()), &journal{dieAt: dieAt}
+		w.goodput = func(p space.Point) float64 {
+			if p["heap"] > 256 && p["io"] > 2 { // neither helps alone
+				return 1000 + 100*float64(p["io"])
+			}
+			return 1000 - 10*float64(p["io"])
+		}
+		run(t, f, w, j, isDone)
+		if dieAt > 0 {
+			j.dieAt = 0
+			run(t, f, w, j, isDone)
+		}
+		agree(t, w, j)
+		return w.point().Key(), story(j.records)
+	}
+	in(t, func(t *testing.T) {
+		got, want := study(t, 0)
+		if got != "heap=512 io=8" && got != "heap=1024 io=8" {
+			t.Errorf("want both knobs moved (got %s: %q)", got, want)
+		}
+		for _, n := range []int{9, 25, 40} {
+			if _, again := study(t, n); !slices.Equal(again, want) {
+				t.Errorf("killed at record %d: want %q (got %q)", n, want, again)
+			}
+		}
+	})
+}
