@@ -26,9 +26,9 @@ import (
 
 // The times of an election: a holder that cannot renew its lease for Renew stops, and after Lease another one may take it.
 const (
-	Lease = 30 * time.Second
-	Renew = 20 * time.Second
-	Retry = 3 * time.Second
+	Lease = 15 * time.Second
+	Renew = 10 * time.Second
+	Retry = 2 * time.Second
 )
 
 // Config of an Election. Client, Namespace, Name and Identity are required.
