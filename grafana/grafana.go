@@ -39,7 +39,8 @@ type Query struct {
 	Title      string // of the panel or annotation
 	RefID      string // which of the panel's queries; empty for an annotation
 	Expr       string
-	Instant    bool // asked for one instant; otherwise over a range
+	Legend     string // with {{label}} for what each series is called by; an annotation's title
+	Instant    bool   // asked for one instant; otherwise over a range
 	Annotation bool
 }
 
@@ -48,6 +49,7 @@ type panel struct {
 	Targets []struct {
 		RefID   string `json:"refId"`
 		Expr    string `json:"expr"`
+		Legend  string `json:"legendFormat"`
 		Instant bool   `json:"instant"`
 	} `json:"targets"`
 	Panels []panel `json:"panels"` // of a collapsed row
@@ -58,6 +60,7 @@ type dashboard struct {
 		List []struct {
 			Name    string `json:"name"`
 			Expr    string `json:"expr"`
+			Title   string `json:"titleFormat"`
 			BuiltIn int    `json:"builtIn"`
 		} `json:"list"`
 	} `json:"annotations"`
@@ -73,7 +76,7 @@ func Queries(dashboardJSON []byte) ([]Query, error) {
 	found := panelQueries(d.Panels)
 	for _, a := range d.Annotations.List {
 		if a.BuiltIn == 0 {
-			found = append(found, Query{Title: a.Name, Expr: a.Expr, Annotation: true})
+			found = append(found, Query{Title: a.Name, Expr: a.Expr, Legend: a.Title, Annotation: true})
 		}
 	}
 	var errs []error
@@ -92,7 +95,7 @@ func panelQueries(panels []panel) []Query {
 	var found []Query
 	for _, p := range panels {
 		for _, t := range p.Targets {
-			found = append(found, Query{Title: p.Title, RefID: t.RefID, Expr: t.Expr, Instant: t.Instant})
+			found = append(found, Query{Title: p.Title, RefID: t.RefID, Expr: t.Expr, Legend: t.Legend, Instant: t.Instant})
 		}
 		found = append(found, panelQueries(p.Panels)...)
 	}
@@ -115,4 +118,13 @@ func (q Query) Expand(values map[string]string) (string, error) {
 		return value
 	})
 	return out, errors.Join(errs...)
+}
+
+// Everything gives the values that stand for "All" in each menu of the dashboards, and the given interval for Grafana's own.
+func Everything(rateInterval string) map[string]string {
+	values := map[string]string{"datasource": "prometheus", "__rate_interval": rateInterval}
+	for _, menu := range []string{"cluster", "broker", "topic", "group", "pod", "workload"} {
+		values[menu] = ".*"
+	}
+	return values
 }

@@ -8,19 +8,21 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/grafana/grafana-foundation-sdk/go/cog/plugins"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 
 	"github.com/kafkalab/kafkalab/grafana"
 )
 
 func TestQueriesAreFoundWhereverTheyStand(t *testing.T) {
-	const dashboard = `{
+	const text = `{
 		"panels": [
 			{"title": "a", "targets": [{"refId": "A", "expr": "up"}, {"refId": "B", "expr": "down", "instant": true}]},
 			{"title": "row", "type": "row", "panels": [{"title": "inside", "targets": [{"refId": "A", "expr": "left"}]}]}
 		],
 		"annotations": {"list": [{"name": "built in", "builtIn": 1}, {"name": "note", "expr": "right"}]}
 	}`
-	got, err := grafana.Queries([]byte(dashboard))
+	got, err := grafana.Queries([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,17 +38,25 @@ func TestQueriesAreFoundWhereverTheyStand(t *testing.T) {
 }
 
 func TestQueriesRefusesWhatCannotBeAsked(t *testing.T) {
-	for name, dashboard := range map[string]string{
+	for name, text := range map[string]string{
 		"not JSON":                 `{`,
 		"a target without expr":    `{"panels": [{"title": "p", "targets": [{"refId": "A"}]}]}`,
 		"an annotation of blanks":  `{"annotations": {"list": [{"name": "n", "expr": " "}]}}`,
 		"panels that are a number": `{"panels": 3}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if q, err := grafana.Queries([]byte(dashboard)); err == nil {
+			if q, err := grafana.Queries([]byte(text)); err == nil {
 				t.Errorf("got %v, want an error", q)
 			}
 		})
+	}
+}
+
+func TestExamplesAreThoseOfPromQLBlocks(t *testing.T) {
+	const text = "Ask:\n\n```promql\n# how many\nsum(up)\n/ 2\n# how few\nmin(up)\n\nmax(up)\n```\n\n```sh\n# not this\nls\n```\n\n```promql\nup\n```\n"
+	want := []grafana.Example{{Says: "how many", Expr: "sum(up)\n/ 2"}, {Says: "how few", Expr: "min(up)"}, {Expr: "max(up)"}, {Expr: "up"}}
+	if diff := cmp.Diff(want, grafana.Examples(text)); diff != "" {
+		t.Errorf("examples (-want +got):\n%s", diff)
 	}
 }
 
@@ -83,15 +93,22 @@ type model struct {
 	Refresh       string `json:"refresh"`
 	Templating    struct {
 		List []struct {
-			Name  string `json:"name"`
-			Type  string `json:"type"`
-			Query any    `json:"query"`
+			Name       string `json:"name"`
+			Type       string `json:"type"`
+			Definition string `json:"definition"`
+			IncludeAll bool   `json:"includeAll"`
+			AllValue   string `json:"allValue"`
 		} `json:"list"`
 	} `json:"templating"`
 	Links []struct {
-		Title string `json:"title"`
-		URL   string `json:"url"`
+		Title       string   `json:"title"`
+		Type        string   `json:"type"`
+		URL         string   `json:"url"`
+		Tags        []string `json:"tags"`
+		IncludeVars bool     `json:"includeVars"`
+		KeepTime    bool     `json:"keepTime"`
 	} `json:"links"`
+	Tags        []string `json:"tags"`
 	Annotations struct {
 		List []annotation `json:"list"`
 	} `json:"annotations"`
@@ -105,7 +122,7 @@ type annotation struct {
 	Enable          bool       `json:"enable"`
 	IconColor       string     `json:"iconColor"`
 	Expr            string     `json:"expr"`
-	UseValueForTime string     `json:"useValueForTime"`
+	UseValueForTime bool       `json:"useValueForTime"`
 	TitleFormat     string     `json:"titleFormat"`
 }
 
@@ -157,7 +174,7 @@ func each(t *testing.T, check func(t *testing.T, raw []byte, m model)) {
 const templated = "${datasource}"
 
 func TestPanelsAreCurrentNamedAndExplained(t *testing.T) {
-	current := []string{"row", "stat", "state-timeline", "table", "timeseries"}
+	current := []string{"heatmap", "row", "stat", "state-timeline", "table", "timeseries"}
 	each(t, func(t *testing.T, _ []byte, m model) {
 		ids := map[int]string{}
 		for _, p := range m.Panels {
@@ -242,13 +259,69 @@ func TestDashboardsCanBeFoundAndMoved(t *testing.T) {
 		if strings.Contains(string(raw), `"uid": "kafkalab-prometheus"`) || strings.Contains(string(raw), "${DS_") {
 			t.Error("the data source is written into the dashboard")
 		}
-		if !slices.ContainsFunc(m.Links, func(l struct {
-			Title string `json:"title"`
-			URL   string `json:"url"`
-		}) bool {
-			return l.URL == "${tuner_url}"
-		}) {
-			t.Errorf("links are %v, want the tuner's page among them", m.Links)
+		tuner, others := false, false
+		for _, l := range m.Links {
+			tuner = tuner || l.URL == "${tuner_url}"
+			others = others || l.Type == "dashboards" && l.IncludeVars && l.KeepTime && slices.Equal(l.Tags, []string{"kafkalab"})
+		}
+		if !tuner || !others || !slices.Contains(m.Tags, "kafkalab") {
+			t.Errorf("links are %v, tags %v; want the tuner's page and, by the tag kafkalab, the other dashboards", m.Links, m.Tags)
+		}
+	})
+	inside := regexp.MustCompile(`/d/([\w-]+)`)
+	each(t, func(t *testing.T, raw []byte, _ model) {
+		for _, link := range inside.FindAllStringSubmatch(string(raw), -1) {
+			if !seen[link[1]] {
+				t.Errorf("a link leads to a dashboard %q that is not there", link[1])
+			}
+		}
+	})
+}
+
+// Grafana's names of colours have one shade for light and one for dark; a number has not.
+func TestColoursAreNamed(t *testing.T) {
+	number := regexp.MustCompile(`"(#[0-9a-fA-F]{3,8}|(?:rgb|hsl)a?\([^"]*)"`)
+	each(t, func(t *testing.T, raw []byte, _ model) {
+		for _, m := range number.FindAllStringSubmatch(string(raw), -1) {
+			t.Errorf("colour %s is a number, want a name", m[1])
+		}
+	})
+}
+
+// Each menu offers what there is under the choice before it, and "All" finds also what has no such label.
+func TestMenusAreChained(t *testing.T) {
+	before := map[string]string{"broker": "$cluster", "topic": "$cluster", "group": "$topic", "pod": "$cluster"}
+	each(t, func(t *testing.T, raw []byte, m model) {
+		var order []string
+		for _, v := range m.Templating.List {
+			order = append(order, v.Name)
+			if v.Type != "query" {
+				continue
+			}
+			if !v.IncludeAll || v.AllValue != ".*" {
+				t.Errorf("variable %s: All is %t, as %q; want it as .*", v.Name, v.IncludeAll, v.AllValue)
+			}
+			if want := before[v.Name]; !strings.Contains(v.Definition, want) || want != "" && !slices.Contains(order, want[1:]) {
+				t.Errorf("variable %s is %s and comes after %v; want it to depend on %s before it", v.Name, v.Definition, order, want)
+			}
+			if !strings.Contains(string(raw), "$"+v.Name+"\\\"") {
+				t.Errorf("variable %s is used by no query", v.Name)
+			}
+		}
+	})
+}
+
+// The types are those that Grafana publishes of its schema; read strictly, they refuse a field that they do not know and miss one that is
+// required, down to the options of each panel.
+func TestDashboardsFollowGrafanasSchema(t *testing.T) {
+	plugins.RegisterDefaultPlugins()
+	each(t, func(t *testing.T, raw []byte, _ model) {
+		var d dashboard.Dashboard
+		if err := d.UnmarshalJSONStrict(raw); err != nil && err.Error() != "" { // a list of no errors is an error to it, too
+			t.Fatal(err)
+		}
+		if err := d.Validate(); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -275,15 +348,15 @@ func TestEachOutcomeOfAChangeIsAnAnnotationOfItsOwnColour(t *testing.T) {
 		outcome := regexp.MustCompile(`outcome=~"([^"]+)"`)
 		colours, outcomes := map[string]string{}, map[string]string{}
 		for _, a := range m.Annotations.List {
-			if a.BuiltIn != 0 {
+			if a.Name == "Alerts" {
 				continue
 			}
 			if a.Datasource.UID != templated || !a.Enable {
 				t.Errorf("annotation %q: data source %q, enabled %t; want %q and true", a.Name, a.Datasource.UID, a.Enable, templated)
 			}
 			// Without these two the mark stands at every instant at which the series exists, and not where the change was made.
-			if a.UseValueForTime != "on" || !strings.HasSuffix(a.Expr, "* 1000") {
-				t.Errorf("annotation %q: value as time is %q, expression %q; want \"on\" and milliseconds", a.Name, a.UseValueForTime, a.Expr)
+			if !a.UseValueForTime || !strings.HasSuffix(a.Expr, "* 1000") {
+				t.Errorf("annotation %q: value as time is %t, expression %q; want true and milliseconds", a.Name, a.UseValueForTime, a.Expr)
 			}
 			if strings.Contains(a.Expr, "tuner_change_") && !strings.Contains(a.TitleFormat, "{{knob}} {{old}} → {{new}}") {
 				t.Errorf("annotation %q: title %q does not say what was changed", a.Name, a.TitleFormat)

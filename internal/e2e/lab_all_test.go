@@ -37,7 +37,7 @@ func TestLab(t *testing.T) {
 		{"an agent may do what it is for and nothing else", agentRights},
 		{"latency.txt tells the truth", latencyFile},
 		{"the tuner changes, measures and keeps a record", tunerWorks},
-		{"every query of the dashboard returns data", dashboardQueries},
+		{"every query of the dashboards and of README returns data", dashboardQueries},
 		{"whatever is killed comes back", killed},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, l) }) {
