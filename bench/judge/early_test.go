@@ -69,10 +69,10 @@ func TestEarlyStopping(t *testing.T) {
 }
 
 func BenchmarkEarlyStopping(b *testing.B) {
-	for _, w := range worlds()[2:9] {
+	for _, w := range worlds()[5:8] {
 		b.Run(w.name, func(b *testing.B) {
 			for b.Loop() {
-				part, loss := saved(w.world, 40)
+				part, loss := saved(w.world, 20)
 				b.ReportMetric(part*100, "%saved")
 				b.ReportMetric(loss*100, "%lost")
 			}
