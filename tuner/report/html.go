@@ -21,6 +21,7 @@ func (r *Report) HTML(w io.Writer) error {
 		"effect": effect,
 		"point":  func(s *Side) string { return point(s.Point) },
 		"arrow":  Change.arrow,
+		"what":   Trial.what,
 	}).Parse(markup)
 	if err != nil {
 		return fmt.Errorf("write page: %w", err)

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/judge"
@@ -37,12 +36,14 @@ type Report struct {
 	After   *Side     `json:"after"`
 	Goodput *Estimate `json:"goodput_change"` // of After against Before
 	P99     *Estimate `json:"p99_change"`
-	Turned  []Turned  `json:"turned"` // knobs that differ between them
+	Again   *Estimate `json:"goodput_change_confirmed"` // the same, as measured once more at the end; nil: it was not
+	Turned  []Turned  `json:"turned"`                   // knobs that differ between them
 
 	Convergence []Step   `json:"convergence"`
 	Knobs       []Knob   `json:"knobs"` // by the largest effect
 	Trials      []Trial  `json:"trials"`
 	Others      []Change `json:"others"` // what others changed meanwhile
+	Orders      []Order  `json:"orders"` // what people told the tuner
 }
 
 // Source is what the report was made from.
@@ -64,6 +65,8 @@ type Counts struct {
 	Running      int `json:"running"`
 	Restarts     int `json:"restarts"`
 	Others       int `json:"others"`
+	// Violation is for how many seconds a guard was breached by what the tuner tried.
+	Violation float64 `json:"violation_seconds"`
 }
 
 // Side is a configuration as it was measured.
@@ -106,9 +109,8 @@ type Trial struct {
 	Number  int       `json:"number"`
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"` // 0 while it runs
-	Knob    string    `json:"knob"`
-	Old     string    `json:"old"`
-	New     string    `json:"new"`
+	Purpose string    `json:"purpose"` // empty: the search's
+	Changes []Turned  `json:"changes"`
 	Outcome string    `json:"outcome"` // or the phase that it is in
 	Failure string    `json:"failure"`
 	Effect  *float64  `json:"effect"`
@@ -119,6 +121,8 @@ type Trial struct {
 	P99     *float64  `json:"p99_ms"`
 	Reason  string    `json:"reason"`
 	Author  string    `json:"disturbed_by"`
+
+	Violation float64 `json:"violation_seconds"`
 }
 
 // Change is what somebody else did.
@@ -132,12 +136,21 @@ type Change struct {
 	Reason string    `json:"reason"`
 }
 
+// Order is what somebody told the tuner.
+type Order struct {
+	Record  uint64    `json:"record"`
+	Time    time.Time `json:"time"`
+	Author  string    `json:"author"`
+	Command string    `json:"command"`
+	Reason  string    `json:"reason"`
+}
+
 // New makes the report of a ledger's content.
 func New(c ledger.Content) *Report {
 	s := study.Fold(c.Records)
 	r := &Report{
 		Schema: Schema, Ledger: source(c), Finished: s.Finished, Counts: counts(c.Records, s), Turned: []Turned{},
-		Convergence: convergence(s), Knobs: knobs(s), Trials: trials(s), Others: others(s),
+		Convergence: convergence(s), Knobs: knobs(s), Trials: trials(s), Others: others(s), Orders: orders(c.Records),
 	}
 	if n := len(c.Records); n > 0 {
 		r.From, r.To = c.Records[0].Time.UTC(), c.Records[n-1].Time.UTC()
@@ -151,6 +164,7 @@ func New(c ledger.Content) *Report {
 	if r.Before != nil && r.After != nil && s.Start.Key() != s.BestPoint.Key() {
 		r.Goodput = change(values(s.Baseline, judge.Goodput), values(s.Best, judge.Goodput))
 		r.P99 = change(values(s.Baseline, judge.P99), values(s.Best, judge.P99))
+		r.Again = confirmed(s)
 		r.Turned = turned(s)
 	}
 	r.Outcome = r.outcome(s)
@@ -185,6 +199,7 @@ func counts(records []ledger.Record, s *study.Study) Counts {
 		if r.Restart {
 			c.Restarts++
 		}
+		c.Violation = rounded(c.Violation + r.Violation)
 	}
 	for _, t := range s.Trials {
 		switch {
@@ -268,7 +283,7 @@ func word(t study.Trial) string {
 func knobs(s *study.Study) []Knob {
 	by := map[string]*Knob{}
 	for _, t := range s.Counted() {
-		if t.Verdict == nil || !t.Phase.Done() {
+		if t.Verdict == nil || !t.Phase.Done() || len(t.Changes) != 1 {
 			continue
 		}
 		k := by[t.Change.Knob]
@@ -295,8 +310,11 @@ func trials(s *study.Study) []Trial {
 	out := []Trial{}
 	for _, t := range s.Trials {
 		row := Trial{
-			Number: t.Number, Started: t.Started.UTC(), Knob: t.Change.Knob, Old: t.Change.OldText, New: t.Change.NewText, Outcome: word(t),
-			Failure: t.Failure, Reason: t.Reason, Author: t.Author,
+			Number: t.Number, Started: t.Started.UTC(), Purpose: string(t.Purpose), Changes: []Turned{}, Outcome: word(t),
+			Failure: t.Failure, Reason: t.Reason, Author: t.Author, Violation: rounded(t.Violation),
+		}
+		for _, c := range t.Changes {
+			row.Changes = append(row.Changes, Turned{Knob: c.Knob, Old: c.OldText, New: c.NewText})
 		}
 		if t.Phase.Done() {
 			row.Seconds = t.Ended.Sub(t.Started).Seconds()
@@ -326,21 +344,46 @@ func others(s *study.Study) []Change {
 	return out
 }
 
+func orders(records []ledger.Record) []Order {
+	out := []Order{}
+	for _, r := range records {
+		if r.Kind == ledger.Control {
+			out = append(out, Order{Record: r.Seq, Time: r.Time.UTC(), Author: r.Author, Command: r.Command, Reason: r.Reason})
+		}
+	}
+	return out
+}
+
+// confirmed is the last comparison of the best with the start that was made for its own sake. In it the start was the candidate.
+func confirmed(s *study.Study) *Estimate {
+	for _, t := range slices.Backward(s.Counted()) {
+		if t.Purpose != ledger.Confirm || t.Verdict == nil || !t.Phase.Done() || t.Before.Key() != s.BestPoint.Key() || t.Candidate.Key() != s.Start.Key() {
+			continue
+		}
+		back := func(v float64) float64 { return 1/(1+v) - 1 }
+		low, high := math.Inf(-1), math.Inf(1)
+		if i := t.Verdict.Interval; i != nil && i.Low > -1 {
+			low, high = back(i.High), back(i.Low)
+		}
+		e := estimate(back(t.Verdict.Effect), low, high, t.Verdict.Blocks)
+		return &e
+	}
+	return nil
+}
+
 // outcome is the study in one sentence, or two.
 func (r *Report) outcome(s *study.Study) string {
 	text := ""
 	switch {
 	case r.Before == nil:
 		return "Nothing has been measured yet."
+	case r.After == nil:
+		text = "The configuration is another one than the start and has not been measured yet"
 	case r.Goodput == nil:
 		text = fmt.Sprintf("The start was left as it was: of %s none was better than its %s records/s", plural(r.Counts.Trials, "trial"), whole(r.Before.Goodput.Value))
 	default:
-		var turned []string
-		for _, t := range r.Turned {
-			turned = append(turned, fmt.Sprintf("%s %s → %s", t.Knob, t.Old, t.New))
-		}
 		text = fmt.Sprintf("Goodput went from %s to %s records/s (%s) and P99 from %s to %s ms by %s, in %s", whole(r.Before.Goodput.Value),
-			whole(r.After.Goodput.Value), between(r.Goodput), tenth(r.Before.P99.Value), tenth(r.After.P99.Value), strings.Join(turned, ", "), plural(r.Counts.Trials, "trial"))
+			whole(r.After.Goodput.Value), between(r.Goodput), tenth(r.Before.P99.Value), tenth(r.After.P99.Value), arrows(r.Turned), plural(r.Counts.Trials, "trial"))
 	}
 	if s.Finished == "" {
 		return text + ". The search goes on."

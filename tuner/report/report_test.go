@@ -102,7 +102,19 @@ func whole() []ledger.Record {
 			Changes: []ledger.Change{{Knob: "io", OldText: "2", NewText: "3"}}}},
 		[]ledger.Record{{Kind: ledger.Measured, Point: space.Point{"heap": 512, "io": 3}, Windows: windows(1310)}},
 		tried(4, "io", 3, 8, space.Point{"heap": 512, "io": 8}, ledger.OutcomeKept, 1500, 0.145, "goodput went up"),
+		[]ledger.Record{{Kind: ledger.Control, Author: "ann <b>", Command: "pause", Reason: evil}, {Kind: ledger.Control, Author: "ann", Command: "resume"}},
+		back(5),
 		[]ledger.Record{{Kind: ledger.Finished, Reason: "every step was tried and none is better"}})
+}
+
+// back is the trial that compares the best with the start once more: two knobs at once, and a guard that is breached on the way.
+func back(n int) []ledger.Record {
+	all := tried(n, "heap", 512, 256, space.Point{"heap": 256, "io": 2}, ledger.OutcomeReverted, 1020, -1.0/3, "the start is worse")
+	all[0].Purpose = ledger.Confirm
+	all[0].Changes = []ledger.Change{*all[0].Change, {Knob: "io", Env: "IO", Old: 8, New: 2, OldText: "-X8", NewText: "-X2"}}
+	all[2].Violation = 12.5
+	all[2].Verdict.Interval, all[2].Verdict.Blocks = &judge.Interval{Low: -0.4, High: -0.2}, 20
+	return all
 }
 
 type form struct {
@@ -233,5 +245,22 @@ func TestTheSameBytes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestOnceMore: the gain as the last trial found it, with the interval turned over, is told beside the first one.
+func TestOnceMore(t *testing.T) {
+	r := report.New(book(t, filepath.Join(t.TempDir(), "ledger.jsonl"), whole()...))
+	a := r.Again
+	if a == nil || a.Low == nil || *a.Low < 0.2499 || *a.Low > 0.2501 || *a.High < 0.6666 || *a.High > 0.6667 || a.Value < 0.499 || a.Value > 0.501 || a.Windows != 20 {
+		t.Errorf("want +50 %%, +25 %% to +66.7 %% (got %+v)", a)
+	}
+	if r.Counts.Violation != 12.5 || len(r.Orders) != 2 || r.Trials[4].Purpose != "confirm" || len(r.Trials[4].Changes) != 2 {
+		t.Errorf("want the breach, the orders and both knobs (got %+v, %+v, %+v)", r.Counts, r.Orders, r.Trials[4])
+	}
+	for _, k := range r.Knobs {
+		if k.Name == "heap" && k.Trials != 2 {
+			t.Errorf("want trials of several knobs left out (got %+v)", k)
+		}
 	}
 }

@@ -97,8 +97,8 @@ func (r *Report) Markdown(w io.Writer) error {
 	r.effects(&b)
 	r.table(&b)
 	c := r.Counts
-	fmt.Fprintf(&b, "%s: %d kept, %d reverted, %d inconclusive, %d discarded, %d running; %s, %s, %s by others.\n\n", plural(c.Trials, "trial"), c.Kept,
-		c.Reverted, c.Inconclusive, c.Discarded, c.Running, plural(c.Restarts, "restart"), plural(c.Sessions, "session"), plural(c.Others, "change"))
+	fmt.Fprintf(&b, "%s: %d kept, %d reverted, %d inconclusive, %d discarded, %d running; %s, %s, %s by others; guards breached for %.0f s.\n\n", plural(c.Trials, "trial"), c.Kept,
+		c.Reverted, c.Inconclusive, c.Discarded, c.Running, plural(c.Restarts, "restart"), plural(c.Sessions, "session"), plural(c.Others, "change"), c.Violation)
 	fmt.Fprintf(&b, "From %s to %s UTC. Made from %s of the ledger, head `%s`.\n", stamp(r.From), stamp(r.To), plural(r.Ledger.Records, "record"), r.Ledger.Head)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -118,6 +118,9 @@ func (r *Report) sides(b *strings.Builder) {
 	if r.Goodput != nil {
 		row("after", r.After)
 		fmt.Fprintf(b, "| change | | %s | %s | |\n", between(r.Goodput), between(r.P99))
+		if r.Again != nil {
+			fmt.Fprintf(b, "| change, once more at the end | | %s | | |\n", between(r.Again))
+		}
 		fmt.Fprintf(b, "\n%s\n", r.Apart())
 	}
 	fmt.Fprintln(b)
@@ -143,11 +146,12 @@ func (r *Report) table(b *strings.Builder) {
 			best[s.Trial] = s.Best
 		}
 		for _, t := range r.Trials {
-			fmt.Fprintf(b, "| %d | %s: %s → %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", t.Number, cell(t.Knob), cell(t.Old), cell(t.New), t.Outcome, effect(t),
+			fmt.Fprintf(b, "| %d | %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", t.Number, cell(t.what()), t.Outcome, effect(t),
 				level(t.P), known(t.Goodput, whole), known(t.P99, tenth), took(t.Seconds), known(best[t.Number], whole), cell(why(t)))
 		}
 		fmt.Fprintln(b)
 	}
+	r.orders(b)
 	if len(r.Others) > 0 {
 		fmt.Fprint(b, "## Changes by others\n\n| record | time (UTC) | author | change | what it meant |\n|---|---|---|---|---|\n")
 		for _, c := range r.Others {
@@ -155,6 +159,32 @@ func (r *Report) table(b *strings.Builder) {
 		}
 		fmt.Fprintln(b)
 	}
+}
+
+func (r *Report) orders(b *strings.Builder) {
+	if len(r.Orders) == 0 {
+		return
+	}
+	fmt.Fprint(b, "## Orders\n\n| record | time (UTC) | author | order | reason |\n|---|---|---|---|---|\n")
+	for _, o := range r.Orders {
+		fmt.Fprintf(b, "| %d | %s | %s | %s | %s |\n", o.Record, stamp(o.Time), cell(o.Author), cell(o.Command), cell(o.Reason))
+	}
+	fmt.Fprintln(b)
+}
+
+func arrows(turned []Turned) string {
+	var out []string
+	for _, t := range turned {
+		out = append(out, fmt.Sprintf("%s %s → %s", t.Knob, t.Old, t.New))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (t Trial) what() string {
+	if t.Purpose == "" {
+		return arrows(t.Changes)
+	}
+	return t.Purpose + ": " + arrows(t.Changes)
 }
 
 func effect(t Trial) string {
@@ -171,6 +201,9 @@ func why(t Trial) string {
 	}
 	if t.Author != "" {
 		text += " (by " + t.Author + ")"
+	}
+	if t.Violation > 0 {
+		text += fmt.Sprintf("; guards breached for %.0f s", t.Violation)
 	}
 	return text
 }
