@@ -63,8 +63,7 @@ func (s *Surface) fill(seed uint64, rough float64, f figures) {
 	for _, k := range s.Knobs {
 		size *= len(k.Values)
 	}
-	take := r.Perm(size)
-	take = take[:min(most, size)]
+	take := draw(r, size, min(most, size))
 	start := 0
 	for i := len(s.Knobs) - 1; i >= 0; i-- {
 		start = start*len(s.Knobs[i].Values) + s.Start[i]
@@ -85,6 +84,22 @@ func (s *Surface) fill(seed uint64, rough float64, f figures) {
 		t, l := f(at)
 		s.rows = append(s.rows, row{at, t * math.Exp(rough*r.NormFloat64()), l * math.Exp(rough*r.NormFloat64())})
 	}
+}
+
+// draw is n different numbers below size.
+func draw(r *rand.Rand, size, n int) []int {
+	if size <= 20*n {
+		return r.Perm(size)[:n]
+	}
+	seen := map[int]bool{}
+	var out []int
+	for len(out) < n {
+		if v := r.IntN(size); !seen[v] {
+			seen[v] = true
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // pointless is a value of a knob that means nothing there, other than its first.

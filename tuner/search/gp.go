@@ -27,12 +27,13 @@ func (s *gpSearch) Suggest(history []Trial) (Suggestion, bool) {
 	if len(history) == 0 {
 		return Suggestion{s.Start, "the start"}, true
 	}
-	if len(history) < s.screening() {
+	earlier := s.transferred(history)
+	if len(history)+len(earlier) < s.screening() {
 		if p, ok := s.apart(history); ok {
 			return Suggestion{p, "far from what was tried, to see what matters"}, true
 		}
 	}
-	m, err := s.believe(append(slices.Clone(s.Earlier), history...))
+	m, err := s.believe(append(earlier, history...))
 	if err != nil {
 		return s.otherwise(history)
 	}
@@ -83,115 +84,46 @@ func (s *gpSearch) apart(history []Trial) (space.Point, bool) {
 	return best, best != nil
 }
 
-const draws = 64 // of functions, for the noisy improvement
-
-// acquire is the candidate with the greatest expected improvement.
-func (s *gpSearch) acquire(m *model, history []Trial) (Suggestion, bool) {
-	r := rng(s.Seed, "acquire", len(history))
-	candidates := s.candidates(m, history)
-	if len(candidates) == 0 {
-		return Suggestion{Reason: "everything was tried"}, false
-	}
-	xs := make([][]float64, len(candidates))
-	for i, c := range candidates {
-		xs[i] = s.t.encode(c)
-	}
-	objective, err := m.objective.Sample(r, draws)
-	if err != nil {
-		return s.otherwise(history)
-	}
-	means, devs, err := objective.Elsewhere(xs)
-	if err != nil {
-		return s.otherwise(history)
-	}
-	inside := make([][]bool, draws) // of each draw: the tried points that hold the bounds
-	for k := range inside {
-		inside[k] = make([]bool, len(m.points))
-		for i := range inside[k] {
-			inside[k][i] = true
-		}
-	}
-	feasible := make([][]float64, len(candidates)) // of each candidate and draw
-	for i := range feasible {
-		feasible[i] = make([]float64, draws)
-		for k := range draws {
-			feasible[i][k] = 1
-		}
-	}
-	for _, b := range m.bounds {
-		drawn, err := b.Sample(r, draws)
-		if err != nil {
-			return s.otherwise(history)
-		}
-		for k, values := range drawn.At {
-			for i, v := range values {
-				inside[k][i] = inside[k][i] && v <= b.edge
-			}
-		}
-		mean, dev, err := drawn.Elsewhere(xs)
-		if err != nil {
-			return s.otherwise(history)
-		}
-		for i := range candidates {
-			for k := range draws {
-				feasible[i][k] *= normal((b.edge - mean.At(i, k)) / dev[i])
-			}
-		}
-	}
-	low := slices.Min(m.objective.Values()) - 1
-	gains := make([]float64, len(candidates))
-	for k := range draws {
-		best := low
-		for i, v := range objective.At[k] {
-			if inside[k][i] {
-				best = max(best, v)
-			}
-		}
-		for i := range candidates {
-			gains[i] += improvement(means.At(i, k)-best, devs[i]) * feasible[i][k] / draws
-		}
-	}
-	last := history[len(history)-1].Point
-	for i, c := range candidates {
-		if s.RestartCost > 0 && s.restarts(last, c) {
-			gains[i] /= 1 + s.RestartCost
-		}
-	}
-	at := slices.Index(gains, slices.Max(gains))
-	return Suggestion{candidates[at], "promises most"}, true
+// candidate is a point that may be tried next.
+type candidate struct {
+	point space.Point
+	x     []float64
 }
 
-func (s *gpSearch) restarts(from, to space.Point) bool {
-	return slices.ContainsFunc(s.Space.Knobs, func(k space.Knob) bool { return !k.IsDynamic() && from[k.Name] != to[k.Name] })
+// most candidates are looked at, and fewer once there are so many trials that each takes long.
+func most(history []Trial) int {
+	if len(history) > 60 {
+		return 1200
+	}
+	return 2000
 }
 
-func normal(z float64) float64 { return 0.5 * math.Erfc(-z/math.Sqrt2) }
-
-// improvement is the expected value above 0 of a normal.
-func improvement(mean, dev float64) float64 {
-	z := mean / dev
-	return mean*normal(z) + dev*math.Exp(-0.5*z*z)/math.Sqrt(2*math.Pi)
-}
-
-const most = 1500 // candidates that are looked at
-
-// candidates are points that were not tried: all there are, or the neighbours of the best and others at random.
-func (s *gpSearch) candidates(m *model, history []Trial) []space.Point {
+// candidates are points that were not tried, with their columns: all there are, or the neighbours of the best and others at random.
+func (s *gpSearch) candidates(history []Trial) []candidate {
 	r := rng(s.Seed, "candidates", len(history))
 	tried := map[string]bool{}
 	for _, h := range history {
 		tried[h.Point.Key()] = true
 	}
-	var out []space.Point
+	var out []candidate
 	add := func(p space.Point) {
-		if key := p.Key(); !tried[key] {
-			tried[key] = true
-			out = append(out, p)
+		key := p.Key()
+		if tried[key] {
+			return
 		}
+		tried[key] = true
+		if i, known := s.t.known[key]; known {
+			out = append(out, candidate{p, s.t.coded[i]})
+			return
+		}
+		out = append(out, candidate{p, s.t.encode(p)})
 	}
-	if len(s.t.pool) > 0 && len(s.t.pool) <= most {
-		for _, p := range s.t.pool {
-			add(p)
+	limit := most(history)
+	if len(s.t.pool) > 0 && len(s.t.pool) <= limit {
+		for i, p := range s.t.pool {
+			if !tried[s.t.keys[i]] {
+				out = append(out, candidate{p, s.t.coded[i]})
+			}
 		}
 		return out
 	}
@@ -206,11 +138,11 @@ func (s *gpSearch) candidates(m *model, history []Trial) []space.Point {
 			}
 		}
 	}
-	for range most {
+	for range limit {
 		if p, ok := s.t.randomly(r); ok {
 			add(p)
 		}
-		if len(out) >= most {
+		if len(out) >= limit {
 			break
 		}
 	}

@@ -1,8 +1,10 @@
 package search
 
 import (
+	"errors"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/kafkalab/kafkalab/tuner/search/gp"
 	"github.com/kafkalab/kafkalab/tuner/space"
@@ -58,16 +60,18 @@ func (s *gpSearch) believe(history []Trial) (*model, error) {
 			columns[k] = append(columns[k], v/m.data.Weight[i])
 		}
 	}
-	var err error
-	if m.objective, _, err = s.process(m.data, columns[0], scale[0], false); err != nil {
+	fitted, edges, errs := make([]*gp.Model, len(columns)), make([]float64, len(columns)), make([]error, len(columns))
+	var group sync.WaitGroup
+	for k := range columns {
+		group.Go(func() { fitted[k], edges[k], errs[k] = s.process(m.data, columns[k], scale[k], k > 0) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	m.objective = fitted[0]
 	for k := range s.Bounds {
-		fitted, edge, err := s.process(m.data, columns[k+1], scale[k+1], true)
-		if err != nil {
-			return nil, err
-		}
-		m.bounds = append(m.bounds, bounded{fitted, edge})
+		m.bounds = append(m.bounds, bounded{fitted[k+1], edges[k+1]})
 	}
 	return m, nil
 }
@@ -159,7 +163,11 @@ func (s *gpSearch) process(d gp.Data, y []float64, logarithm, bound bool) (*gp.M
 	if logarithm {
 		prior.Noise, prior.NoiseDev = 2*math.Log(min(max(relative/spread, 0.02), 0.7)), 1.2
 	}
-	m, err := gp.Fit(d, gp.Config{Prior: prior, Starts: s.starts, Robust: true})
+	doubt := gp.Low
+	if bound {
+		doubt = gp.High
+	}
+	m, err := gp.Fit(d, gp.Config{Prior: prior, Starts: s.starts, Doubt: doubt})
 	edge := (0 - center) / spread
 	if bound {
 		edge = -squeeze(-edge)

@@ -15,7 +15,9 @@ type table struct {
 	space  space.Space
 	pod    space.Pod
 	pool   []space.Point
+	keys   []string       // of the pool
 	known  map[string]int // of the pool, by key
+	coded  [][]float64    // of the pool, encoded
 	levels [][]int64      // of each knob, ascending, without special values
 	groups []int          // of each column: its knob
 	first  []int          // of each knob: its first column
@@ -31,6 +33,7 @@ func newTable(c Config) (*table, error) {
 		p = c.Space.Canonical(p)
 		if _, twice := t.known[p.Key()]; !twice {
 			t.known[p.Key()] = len(t.pool)
+			t.keys = append(t.keys, p.Key())
 			t.pool = append(t.pool, p)
 		}
 	}
@@ -52,6 +55,9 @@ func newTable(c Config) (*table, error) {
 		for range columns {
 			t.groups = append(t.groups, i)
 		}
+	}
+	for _, p := range t.pool {
+		t.coded = append(t.coded, t.encode(p))
 	}
 	return t, nil
 }
@@ -138,16 +144,7 @@ func (t *table) randomly(r *rand.Rand) (space.Point, bool) {
 	if t.pool != nil {
 		return t.pool[r.IntN(len(t.pool))], true
 	}
-	for range 1000 {
-		p := space.Point{}
-		for i, k := range t.space.Knobs {
-			p[k.Name] = t.any(r, i)
-		}
-		if p, ok := t.allowed(p); ok {
-			return p, true
-		}
-	}
-	return nil, false
+	return t.freely(r)
 }
 
 // any value of a knob; a special one as often as an ordinary one, up to a fifth of the time.
@@ -169,4 +166,18 @@ func (t *table) line(p space.Point, knob int) []space.Point {
 		}
 	}
 	return out
+}
+
+// freely draws any combination of levels inside the limits, whether the pool has it or not.
+func (t *table) freely(r *rand.Rand) (space.Point, bool) {
+	for range 1000 {
+		p := space.Point{}
+		for i, k := range t.space.Knobs {
+			p[k.Name] = t.any(r, i)
+		}
+		if p = t.space.Canonical(p); t.space.Allows(p, t.pod) {
+			return p, true
+		}
+	}
+	return nil, false
 }

@@ -2,16 +2,18 @@
 //
 // The kernel is Matérn 5/2 with one length per group of columns (a knob is a group: one column for a number, one per choice for a category, one
 // more for each value that stands for something else). Noise is per point. The hyperparameters maximise the marginal likelihood times their
-// priors, from several starts. A measurement that the others make very unlikely is given more noise (Student's t by reweighting), so that an
-// outlier bends nothing.
+// priors, from several starts. A measurement on the doubted side that the others make very unlikely is given more noise (Student's t by
+// reweighting), so that an outlier bends nothing.
 //
 // It is pure: the same data give the same model. It leaves out where to measure next.
 package gp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -34,8 +36,18 @@ type Prior struct {
 type Config struct {
 	Prior  Prior
 	Starts int // of the hyperparameters' search, at least 1
-	Robust bool
+	Doubt  Doubt
 }
+
+// Doubt says which measurements may be disturbed when the others make them very unlikely.
+type Doubt int
+
+// What is doubted. A disturbance makes a system slower, hardly ever faster: a value that is too good to be expected is a discovery.
+const (
+	Nothing Doubt = 0
+	Low     Doubt = -1
+	High    Doubt = 1
+)
 
 // Model is a fitted process.
 type Model struct {
@@ -47,7 +59,6 @@ type Model struct {
 
 	chol  mat.Cholesky
 	alpha []float64
-	worth float64 // log posterior of theta
 }
 
 // Fit finds the hyperparameters and conditions on the data.
@@ -65,25 +76,50 @@ func Fit(d Data, c Config) (*Model, error) {
 			m.extra[i] = 1 / d.Weight[i]
 		}
 	}
-	if err := m.learn(c, nil); err != nil {
+	some := m.some()
+	if err := m.learn(c, some, nil); err != nil {
 		return nil, err
 	}
-	if c.Robust && m.reweigh() {
-		if err := m.learn(c, m.theta); err != nil {
+	if c.Doubt != Nothing && m.reweigh(c.Doubt) {
+		if err := m.learn(c, some, m.theta); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
 }
 
+// enough points say what the hyperparameters are; more only take time, with the third power.
+const enough = 64
+
+// some are the points that the hyperparameters are learned from: all, or the best third and as many of the others, evenly.
+func (m *Model) some() []int {
+	n := len(m.data.Y)
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	if n <= enough {
+		return order
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(m.data.Y[b], m.data.Y[a]) })
+	out := slices.Clone(order[:enough/3])
+	rest := order[enough/3:]
+	slices.Sort(rest)
+	more := enough - len(out)
+	for i := range more {
+		out = append(out, rest[i*len(rest)/more])
+	}
+	return out
+}
+
 // Student's degrees of freedom, and from how many deviations on a point counts as unlikely.
 const (
 	freedom  = 4
-	unlikely = 2.5
+	unlikely = 3
 )
 
 // reweigh gives the points that the others make unlikely more noise, and says whether there are any.
-func (m *Model) reweigh() bool {
+func (m *Model) reweigh(doubt Doubt) bool {
 	n := len(m.data.Y)
 	if n < 6 {
 		return false
@@ -96,7 +132,7 @@ func (m *Model) reweigh() bool {
 	for i := range n {
 		variance := 1 / inv.At(i, i)
 		z2 := m.alpha[i] * m.alpha[i] * variance
-		if z2 > unlikely*unlikely {
+		if z2 > unlikely*unlikely && m.alpha[i]*float64(doubt) > 0 {
 			m.extra[i] *= (freedom + z2) / (freedom + 1) * (1 + z2)
 			found = true
 		}
@@ -198,13 +234,26 @@ func (m *Model) Predict(x []float64) (mean, variance float64) {
 }
 
 func (m *Model) covariances(x []float64) []float64 {
-	lengths, signal := m.lengths(), m.signal()
 	out := make([]float64, len(m.data.X))
+	m.covary(x, m.lengths(), m.signal(), out)
+	return out
+}
+
+func (m *Model) covary(x, lengths []float64, signal float64, out []float64) {
 	for i, p := range m.data.X {
 		out[i] = signal * matern(m.distance2(x, p, lengths))
 	}
-	return out
 }
 
 // Values are what was measured, as given.
 func (m *Model) Values() []float64 { return m.data.Y }
+
+// Mean is Predict's mean, for a fraction of its price.
+func (m *Model) Mean(x []float64) float64 {
+	lengths, signal := m.lengths(), m.signal()
+	mean := m.mean
+	for i, p := range m.data.X {
+		mean += m.alpha[i] * signal * matern(m.distance2(x, p, lengths))
+	}
+	return mean
+}

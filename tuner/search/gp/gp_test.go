@@ -37,9 +37,9 @@ func off(m *gp.Model) float64 {
 	return math.Sqrt(sum / n)
 }
 
-func fit(t *testing.T, d gp.Data, robust bool) *gp.Model {
+func fit(t *testing.T, d gp.Data, doubt gp.Doubt) *gp.Model {
 	t.Helper()
-	m, err := gp.Fit(d, gp.Config{Prior: prior, Starts: 3, Robust: robust})
+	m, err := gp.Fit(d, gp.Config{Prior: prior, Starts: 3, Doubt: doubt})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func fit(t *testing.T, d gp.Data, robust bool) *gp.Model {
 }
 
 func TestAFunctionIsLearnedFromAFewPoints(t *testing.T) {
-	m := fit(t, sampled(30, 0.02), true)
+	m := fit(t, sampled(30, 0.02), gp.Low)
 	if e := off(m); e > 0.1 {
 		t.Errorf("want an error of at most 0.1 (got %.3f)", e)
 	}
@@ -58,7 +58,7 @@ func TestAFunctionIsLearnedFromAFewPoints(t *testing.T) {
 
 func TestNoiseIsEstimated(t *testing.T) {
 	for _, noise := range []float64{0.05, 0.3} {
-		if got := fit(t, sampled(80, noise), false).Noise(); got < noise/2 || got > noise*2 {
+		if got := fit(t, sampled(80, noise), gp.Nothing).Noise(); got < noise/2 || got > noise*2 {
 			t.Errorf("want about %g (got %g)", noise, got)
 		}
 	}
@@ -67,23 +67,35 @@ func TestNoiseIsEstimated(t *testing.T) {
 func TestAnOutlierBendsNothing(t *testing.T) {
 	d := sampled(30, 0.02)
 	d.Y[7] -= 6
-	if plain, robust := off(fit(t, d, false)), off(fit(t, d, true)); robust > 0.15 || robust > plain/2 {
+	if plain, robust := off(fit(t, d, gp.Nothing)), off(fit(t, d, gp.Low)); robust > 0.15 || robust > plain/2 {
 		t.Errorf("want an error of at most 0.15, and half of what it is without care (got %.3f and %.3f)", robust, plain)
+	}
+}
+
+func TestADiscoveryIsNotDoubted(t *testing.T) {
+	d := sampled(30, 0.02)
+	d.Y[7] += 6
+	m := fit(t, d, gp.Low)
+	if mean, _ := m.Predict(d.X[7]); mean < d.Y[7]-3 {
+		t.Errorf("want a value far above the others to be believed (got %.2f for %.2f)", mean, d.Y[7])
+	}
+	if got := m.Doubt()[7]; got != 1 {
+		t.Errorf("want no more noise than the others have (got %g times)", got)
 	}
 }
 
 func TestAMeanOfManyIsTrustedMore(t *testing.T) {
 	d := gp.Data{X: [][]float64{{0}, {0.5}, {1}}, Groups: []int{0}, Y: []float64{0, 1, 0}, Weight: []float64{1, 1, 1}}
-	once, _ := fit(t, d, false).Predict([]float64{0.5})
+	once, _ := fit(t, d, gp.Nothing).Predict([]float64{0.5})
 	d.Weight[1] = 50
-	often, _ := fit(t, d, false).Predict([]float64{0.5})
+	often, _ := fit(t, d, gp.Nothing).Predict([]float64{0.5})
 	if often <= once {
 		t.Errorf("want it nearer to 1 (got %g once, %g often)", once, often)
 	}
 }
 
 func TestSamplesAreLikeThePrediction(t *testing.T) {
-	m := fit(t, sampled(20, 0.3), false)
+	m := fit(t, sampled(20, 0.3), gp.Nothing)
 	s, err := m.Sample(rand.New(rand.NewPCG(3, 4)), 4000)
 	if err != nil {
 		t.Fatal(err)

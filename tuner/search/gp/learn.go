@@ -2,6 +2,7 @@ package gp
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 	"gonum.org/v1/gonum/optimize"
@@ -17,12 +18,17 @@ type learning struct {
 	slope   []float64 // of each pair: derivative of the kernel by the squared distance
 	inv     mat.SymDense
 	chol    mat.Cholesky
+	// Of the last theta that was evaluated, for its gradient.
+	last, scale, alpha []float64
 }
 
-// learn sets theta and conditions on the data. It starts from where it was, if it was anywhere.
-func (m *Model) learn(c Config, from []float64) error {
-	l := newLearning(m, c.Prior)
+// learn sets theta by some of the points and conditions on all. It starts from where it was, if it was anywhere.
+func (m *Model) learn(c Config, some []int, from []float64) error {
+	l := newLearning(m.part(some), c.Prior)
 	starts := l.starts(c.Starts)
+	if len(some) < len(m.data.Y) {
+		starts = starts[:1] // with so many points there is one answer
+	}
 	if from != nil {
 		starts = [][]float64{from}
 	}
@@ -33,8 +39,19 @@ func (m *Model) learn(c Config, from []float64) error {
 			best, worth = theta, value
 		}
 	}
-	m.theta, m.worth = best, worth
+	m.theta = best
 	return m.condition()
+}
+
+// part is a model of some of the points.
+func (m *Model) part(some []int) *Model {
+	out := &Model{data: Data{Groups: m.data.Groups}, groups: m.groups}
+	for _, i := range some {
+		out.data.X = append(out.data.X, m.data.X[i])
+		out.data.Y = append(out.data.Y, m.data.Y[i])
+		out.extra = append(out.extra, m.extra[i])
+	}
+	return out
 }
 
 func newLearning(m *Model, prior Prior) *learning {
@@ -71,9 +88,10 @@ func (l *learning) starts(n int) [][]float64 {
 
 const signalDev = 0.7
 
-// evaluate is the log posterior; grad, if any, is set to its gradient.
-func (l *learning) evaluate(theta, grad []float64) float64 {
+// evaluate is the log posterior.
+func (l *learning) evaluate(theta []float64) float64 {
 	g := l.m.groups
+	l.last = l.last[:0]
 	for _, t := range theta {
 		if math.Abs(t) > 12 || math.IsNaN(t) {
 			return math.Inf(-1)
@@ -117,16 +135,17 @@ func (l *learning) evaluate(theta, grad []float64) float64 {
 		alpha[i] = y.AtVec(i) - mean*ones.AtVec(i)
 		fit += alpha[i] * (l.m.data.Y[i] - mean)
 	}
-	value := -0.5*fit - 0.5*l.chol.LogDet() - 0.5*mean*mean/meanVariance
-	if grad != nil {
-		l.gradient(theta, inv, alpha, grad)
-	}
-	return value + l.priors(theta, grad)
+	l.last, l.scale, l.alpha = append(l.last, theta...), inv, alpha
+	return -0.5*fit - 0.5*l.chol.LogDet() - 0.5*mean*mean/meanVariance + l.priors(theta, nil)
 }
 
-func (l *learning) gradient(theta, inv, alpha, grad []float64) {
-	g := l.m.groups
+// gradient is that of evaluate. The search asks for it where it has just asked for the value.
+func (l *learning) gradient(theta, grad []float64) {
 	clear(grad)
+	if !slices.Equal(l.last, theta) && math.IsInf(l.evaluate(theta), -1) {
+		return
+	}
+	g, inv, alpha := l.m.groups, l.scale, l.alpha
 	if l.chol.InverseTo(&l.inv) != nil {
 		return
 	}
@@ -146,6 +165,7 @@ func (l *learning) gradient(theta, inv, alpha, grad []float64) {
 			pair++
 		}
 	}
+	l.priors(theta, grad)
 }
 
 func (l *learning) priors(theta, grad []float64) float64 {
@@ -167,20 +187,19 @@ func (l *learning) priors(theta, grad []float64) float64 {
 
 // climb maximises the posterior from a start.
 func (l *learning) climb(from []float64) ([]float64, float64) {
-	grad := make([]float64, len(from))
 	problem := optimize.Problem{
-		Func: func(x []float64) float64 { return -l.evaluate(x, nil) },
+		Func: func(x []float64) float64 { return -l.evaluate(x) },
 		Grad: func(into, x []float64) {
-			l.evaluate(x, grad)
-			for i, v := range grad {
-				into[i] = -v
+			l.gradient(x, into)
+			for i := range into {
+				into[i] = -into[i]
 			}
 		},
 	}
 	settings := &optimize.Settings{MajorIterations: climbs, GradientThreshold: 1e-3, Converger: &optimize.FunctionConverge{Absolute: 1e-3, Iterations: 3}}
 	result, err := optimize.Minimize(problem, from, settings, &optimize.LBFGS{Store: 8})
 	if result == nil || err != nil && math.IsInf(result.F, 0) {
-		return from, l.evaluate(from, nil)
+		return from, l.evaluate(from)
 	}
 	return result.X, -result.F
 }

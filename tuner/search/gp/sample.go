@@ -84,8 +84,9 @@ const sampleJitter = 1e-4
 func (s *Samples) Elsewhere(xs [][]float64) (means *mat.Dense, devs []float64, err error) {
 	size := len(s.m.data.X)
 	cross := mat.NewDense(len(xs), size, nil)
+	lengths := s.m.lengths()
 	for i, x := range xs {
-		cross.SetRow(i, s.m.covariances(x))
+		s.m.covary(x, lengths, s.signal, cross.RawRowView(i))
 	}
 	means = mat.NewDense(len(xs), len(s.At), nil)
 	means.Mul(cross, s.alpha)

@@ -1,0 +1,136 @@
+package search_test
+
+import (
+	"math"
+	"testing"
+
+	"github.com/kafkalab/kafkalab/tuner/search"
+	"github.com/kafkalab/kafkalab/tuner/space"
+)
+
+// plain has four knobs, of which a matters most, b less, and c and d not at all.
+func plain() (search.Config, func(space.Point) search.Trial) {
+	c := search.Config{Start: space.Point{}, Seed: 1}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		c.Space.Knobs = append(c.Space.Knobs, space.Knob{Name: name, Min: 0, Max: 8, Steps: []int64{0, 1, 2, 3, 4, 5, 6, 7, 8}})
+		c.Start[name] = 0
+	}
+	return c, func(p space.Point) search.Trial {
+		a, b := float64(p["a"]-6), float64(p["b"]-3)
+		return search.Trial{Point: p, Value: 100 * math.Exp(-a*a/20-b*b/30)}
+	}
+}
+
+func TestWhatMattersIsNamedFirst(t *testing.T) {
+	c, value := plain()
+	search30 := measured(t, c, value, 30)
+	got, err := search.Explain(c, search30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got[0].Knob != "a" || got[1].Knob != "b" || got[0].Total < 0.4 || got[2].Total > 0.1 {
+		t.Errorf("want a, then b, and little of the others (got %+v)", got)
+	}
+	for _, i := range got {
+		if i.Low > i.High || i.Low < 0 {
+			t.Errorf("want an interval (got %+v)", i)
+		}
+	}
+}
+
+func TestTheSmallestDifferenceKeepsTheGain(t *testing.T) {
+	c, value := plain()
+	history := measured(t, c, value, 30)
+	best := space.Point{"a": 6, "b": 3, "c": 7, "d": 2}
+	got, err := search.Smallest(c, history, best, 0.02)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Key() != "a=6 b=3 c=0 d=0" {
+		t.Errorf("want what does nothing back at the start, and the rest kept (got %s)", got.Key())
+	}
+}
+
+func measured(t *testing.T, c search.Config, value func(space.Point) search.Trial, trials int) []search.Trial {
+	t.Helper()
+	a, err := search.New(search.NameGP, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var history []search.Trial
+	for range trials {
+		next, more := a.Suggest(history)
+		if !more {
+			break
+		}
+		history = append(history, value(next.Point))
+	}
+	return history
+}
+
+func TestAnEarlierStudySavesTrials(t *testing.T) {
+	c, value := plain()
+	earlier := measured(t, c, func(p space.Point) search.Trial { h := value(p); h.Value *= 0.5; return h }, 25)
+	reached := func(c search.Config) int {
+		for i, h := range measured(t, c, value, 25) {
+			if h.Value >= 95 {
+				return i + 1
+			}
+		}
+		return 26
+	}
+	cold := reached(c)
+	c.Earlier = earlier
+	if warm := reached(c); warm > cold*2/3 {
+		t.Errorf("want at most two thirds of %d trials to 95 %% (got %d)", cold, warm)
+	}
+}
+
+func TestARestartMustBeWorthIt(t *testing.T) {
+	c, value := plain()
+	for i, k := range c.Space.Knobs {
+		if k.Name != "a" {
+			c.Space.Knobs[i].Restart = space.Dynamic
+		}
+	}
+	restarts := func(cost float64) (n int) {
+		c.RestartCost = cost
+		history := measured(t, c, value, 25)
+		for i := 10; i < len(history); i++ {
+			if history[i].Point["a"] != history[i-1].Point["a"] {
+				n++
+			}
+		}
+		return n
+	}
+	if free, dear := restarts(0), restarts(4); dear >= free {
+		t.Errorf("want fewer restarts when they cost something (got %d and %d)", free, dear)
+	}
+}
+
+func TestTheBestAreMeasuredAgainWhenNothingNewPromisesAsMuch(t *testing.T) {
+	c, value := plain()
+	for _, a := range []int64{4, 5, 6, 7} {
+		for b := range int64(4) {
+			c.Pool = append(c.Pool, space.Point{"a": a, "b": b, "c": 0, "d": 0})
+		}
+	}
+	c.Start = c.Pool[0]
+	noise := 0
+	history := measured(t, c, func(p space.Point) search.Trial {
+		noise++
+		h := value(p)
+		h.Value *= 1 + 0.1*math.Sin(float64(noise*noise))
+		return h
+	}, 22)
+	if len(history) < 20 {
+		t.Fatalf("want it to go on with the best (ended after %d)", len(history))
+	}
+	count := map[string]int{}
+	for _, h := range history {
+		count[h.Point.Key()]++
+	}
+	if len(count) == len(history) {
+		t.Errorf("want some measured again (got %v)", count)
+	}
+}
