@@ -108,7 +108,7 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	target := apply.Target{Namespace: file.Target.Namespace, Name: file.Target.Name, Container: file.Target.Container}
+	target := apply.Target{Kind: file.Target.Kind, Namespace: file.Target.Namespace, Name: file.Target.Name, Container: file.Target.Container}
 	var variables []string
 	for _, k := range file.Knobs {
 		variables = append(variables, k.Env)
@@ -117,7 +117,7 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second}
+	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second, Elect: file.Mode.Acts()}
 	p.audit = audit.New()
 	p.config = trial.Config{
 		File: file, Broker: p.brokers, Meter: p.observer, Sentry: guard.NewReader(client, file), Stop: s.stopped,

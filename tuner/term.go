@@ -15,6 +15,7 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/lead"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/orders"
+	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
 	"github.com/kafkalab/kafkalab/tuner/trial"
 )
@@ -82,7 +83,10 @@ func (p *parts) term(ctx context.Context, term int64) (err error) {
 	if book.Torn() > 0 {
 		p.log.Warn("removed an unfinished record from the end of the ledger", "bytes", book.Torn())
 	}
-	c.Cluster, c.Herald, c.Journal, c.Records, c.Term, c.Torn = workload, workload, p.audit.Of(book, records), records, term, book.Torn()
+	if c.Cluster, err = p.cluster(workload); err != nil {
+		return err
+	}
+	c.Herald, c.Journal, c.Records, c.Term, c.Torn = workload, p.audit.Of(book, records), records, term, book.Torn()
 	runner, err := trial.New(c)
 	if err != nil {
 		return err
@@ -90,6 +94,24 @@ func (p *parts) term(ctx context.Context, term int64) (err error) {
 	p.seat.take(runner)
 	defer p.seat.take(nil)
 	return runner.Run(ctx)
+}
+
+// cluster is the way to the values: knobs that are dynamic, and whose text is a broker's setting as it stands, are changed without a restart.
+func (p *parts) cluster(w *apply.Workload) (trial.Cluster, error) {
+	settings := map[string]string{}
+	for _, k := range p.config.File.Space() {
+		if name, broker := k.Source.BrokerSetting(); broker && k.IsDynamic() && k.Format == space.Placeholder {
+			settings[k.Env] = name
+		}
+	}
+	if len(settings) == 0 {
+		return w, nil
+	}
+	d, err := apply.NewDynamic(apply.DynamicConfig{Brokers: p.brokers, Logger: p.log})
+	if err != nil {
+		return nil, err
+	}
+	return apply.NewMixed(apply.MixedConfig{Workload: w, Dynamic: d, Settings: settings, Logger: p.log})
 }
 
 func (p *parts) claim(ctx context.Context, w *apply.Workload) error {

@@ -1,14 +1,15 @@
-// Package apply brings a value to the target and finds out whether it took effect there: one environment variable of one container, by a
-// strategic merge patch under the field manager kafkalab-tuner; the rollout with its reasons; the values that the brokers and their JVMs really
-// run with; events on the workload.
+// Package apply brings a value to the target and finds out whether it took effect there. There are three ways to a value, each with the same
+// methods: Workload patches an environment variable of a StatefulSet's or Deployment's container, under the field manager kafkalab-tuner; Mixed
+// does that for some variables and changes others at the running brokers; Strimzi changes a Kafka resource and nothing that its operator owns.
+// Then there are the rollout with its reasons, the values that the brokers and their JVMs really run with, and events.
 //
-// It promises that a patch touches only that variable and only while it still holds the value the caller saw, that setting what is already set
-// does nothing, and that a failed rollout is named (image, out-of-memory, crash-loop, unschedulable, container-config, deadline, or api when the
-// API server could not be asked), and so is a broker that dies after it (replaced when its pod was). It leaves out deciding, and Deployments and other kinds of workload.
+// It promises that a change touches only what it names and only while that still holds the value the caller saw, that setting what is already set
+// does nothing, that a failed rollout is named and explained (see Class), and so is a broker that dies after it; and that a controller which puts a
+// value of ours back again and again is named and left alone. It leaves out deciding.
 //
-// Rights it needs in the target's namespace: get, list, watch and patch on that StatefulSet; get, list and watch on pods; create and patch on
-// events. With podManagementPolicy OrderedReady also delete on pods: Kubernetes then leaves a broken pod in place even after the template was
-// put right, and only its deletion lets the rollback through (Parallel needs no such right).
+// Rights it needs in the target's namespace: get and patch on that workload; list on pods; create on events. Beside that list on replica sets for
+// a Deployment, and with podManagementPolicy OrderedReady delete on pods: Kubernetes then leaves a broken pod in place even after the template
+// was put right, and only its deletion lets the rollback through (Parallel needs no such right). Rights asks for all of them.
 package apply
 
 import (
@@ -19,13 +20,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 )
@@ -33,10 +34,22 @@ import (
 // Manager is the field manager of every write.
 const Manager = "kafkalab-tuner"
 
-// Target is the container whose variables are turned.
+// Target is the container whose variables are turned. Kind is StatefulSet or Deployment; none is the former.
 type Target struct {
-	Namespace, Name, Container string
+	Kind, Namespace, Name, Container string
 }
+
+func (t Target) String() string { return strings.ToLower(t.kind()) + " " + t.Namespace + "/" + t.Name }
+
+func (t Target) kind() string {
+	if t.Kind == "" {
+		return StatefulSet
+	}
+	return t.Kind
+}
+
+// resource is what the API calls the kind.
+func (t Target) resource() string { return strings.ToLower(t.kind()) + "s" }
 
 // Config of a Workload. Client, Target and Variables are required.
 type Config struct {
@@ -49,9 +62,10 @@ type Config struct {
 	Term      int64 // of the lease under which it writes; 0: no lease is held
 }
 
-// Workload is the StatefulSet behind the target.
+// Workload is the StatefulSet or Deployment behind the target.
 type Workload struct {
-	c Config
+	c       Config
+	contest *contest
 }
 
 // Author is who wrote something, as the API server recorded it.
@@ -69,6 +83,11 @@ type View struct {
 	Memory     int64             // the container's limit in bytes; 0: none
 	Authors    map[string]Author // who owns each variable's value
 	Newest     Author            // who else than this tuner wrote the spec last
+	// Pending are values that the running brokers have and their cluster keeps, and that the variables get with the next restart.
+	Pending map[string]string
+
+	notes   map[string]held      // of DynamicAnnotation
+	writers map[string]time.Time // when others than this tuner wrote the spec last
 }
 
 // New checks its configuration; it does not connect.
@@ -85,94 +104,102 @@ func New(c Config) (*Workload, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Workload{c: c}, nil
-}
-
-func (w *Workload) get(ctx context.Context) (*appsv1.StatefulSet, *corev1.Container, error) {
-	t := w.c.Target
-	set, err := w.c.Client.AppsV1().StatefulSets(t.Namespace).Get(ctx, t.Name, metav1.GetOptions{})
-	if err != nil {
-		return nil, nil, fmt.Errorf("get statefulset %s/%s: %w", t.Namespace, t.Name, err)
+	if k := c.Target.kind(); k != StatefulSet && k != Deployment {
+		return nil, fmt.Errorf("apply: kind: want %s or %s (got %q)", StatefulSet, Deployment, k)
 	}
-	containers := set.Spec.Template.Spec.Containers
-	i := slices.IndexFunc(containers, func(c corev1.Container) bool { return c.Name == t.Container })
-	if i < 0 {
-		return nil, nil, fmt.Errorf("get statefulset %s/%s: it has no container %q", t.Namespace, t.Name, t.Container)
-	}
-	return set, &containers[i], nil
+	return &Workload{c: c, contest: &contest{}}, nil
 }
 
 // Look reads the target.
 func (w *Workload) Look(ctx context.Context) (View, error) {
-	set, container, err := w.get(ctx)
+	o, container, err := w.get(ctx)
 	if err != nil {
 		return View{}, err
 	}
-	return w.view(set, container)
+	return w.view(o, container)
 }
 
-func (w *Workload) view(set *appsv1.StatefulSet, container *corev1.Container) (View, error) {
-	v := View{Env: map[string]string{}, Generation: set.Generation, Memory: container.Resources.Limits.Memory().Value()}
+func (w *Workload) view(o *object, container *corev1.Container) (v View, err error) {
+	v = View{Env: map[string]string{}, Generation: o.Generation, Memory: container.Resources.Limits.Memory().Value()}
 	for _, e := range container.Env {
 		if slices.Contains(w.c.Variables, e.Name) && e.ValueFrom == nil {
 			v.Env[e.Name] = e.Value
 		}
 	}
-	v.Authors, v.Newest = authors(set.ManagedFields, w.c.Target.Container, w.c.Variables)
-	rest, err := digest(set, w.c.Target.Container, w.c.Variables)
-	v.Rest = rest
+	defer func() { w.contest.look(v) }()
+	_ = json.Unmarshal([]byte(o.Annotations[DynamicAnnotation]), &v.notes) // what is no note of ours is none
+	v.authors(o.ManagedFields, w.c.Target.Container, w.c.Variables)
+	v.Rest, err = digest(o, w.c.Target.Container, w.c.Variables)
 	return v, err
 }
 
-// digest leaves out the knobs' values, so that our own changes do not alter it.
-func digest(set *appsv1.StatefulSet, container string, variables []string) (string, error) {
-	spec := set.Spec.DeepCopy()
-	for i := range spec.Template.Spec.Containers {
-		c := &spec.Template.Spec.Containers[i]
+// digest leaves out the knobs' values, so that our own changes do not alter it. It alters the object, which is nobody else's.
+func digest(o *object, container string, variables []string) (string, error) {
+	for i := range o.template.Spec.Containers {
+		c := &o.template.Spec.Containers[i]
 		for j := range c.Env {
 			if c.Name == container && slices.Contains(variables, c.Env[j].Name) {
 				c.Env[j].Value = ""
 			}
 		}
 	}
+	return sum(o.spec)
+}
+
+func sum(spec any) (string, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
-		return "", fmt.Errorf("digest statefulset: %w", err)
+		return "", fmt.Errorf("digest spec: %w", err)
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8]), nil
+	digest := sha256.Sum256(text)
+	return hex.EncodeToString(digest[:8]), nil
 }
 
 // ErrChanged says that the variable holds neither the old nor the new value: somebody else wrote it.
 var ErrChanged = errors.New("changed by somebody else")
 
-// ErrRefused says that the API server will not take the change: no right to it, an admission policy, an invalid object. Trying again is pointless.
-var ErrRefused = errors.New("refused by the API server")
+// ErrRefused says that the API server or a broker will not take the change: no right to it, an admission policy, an invalid object or value. Trying
+// again is pointless.
+var ErrRefused = errors.New("refused")
 
 const conflictTries = 10 // the controller's status writes make conflicts too, several during a rollout
 
 // Set changes one variable from old to new and returns the target as it is then. When it already is new nothing is sent.
 func (w *Workload) Set(ctx context.Context, variable, old, new string) (View, error) {
+	return w.set(ctx, variable, old, new, nil)
+}
+
+// set changes the variable, and in the same patch those that are given beside it whatever they hold: one rollout is enough for all.
+func (w *Workload) set(ctx context.Context, variable, old, new string, beside map[string]string) (View, error) {
+	if err := w.contest.check(variable); err != nil {
+		return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
+	}
 	for try := 1; ; try++ {
-		set, container, err := w.get(ctx)
+		o, container, err := w.get(ctx)
 		if err != nil {
 			return View{}, err
 		}
-		i := slices.IndexFunc(container.Env, func(e corev1.EnvVar) bool { return e.Name == variable })
+		value, plain := variableOf(container, variable)
 		switch {
-		case i < 0 || container.Env[i].ValueFrom != nil:
+		case !plain:
 			return View{}, fmt.Errorf("set %s: the container does not set it to a plain value: %w", variable, ErrChanged)
-		case container.Env[i].Value == new:
-			return w.view(set, container)
-		case container.Env[i].Value != old:
-			return View{}, fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, container.Env[i].Value, ErrChanged)
+		case value != new && value != old:
+			return View{}, fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, value, ErrChanged)
 		}
-		if err := w.fenced(set); err != nil {
+		change := map[string]string{variable: new}
+		maps.Copy(change, beside)
+		maps.DeleteFunc(change, func(name, v string) bool { now, plain := variableOf(container, name); return !plain || now == v })
+		if len(change) == 0 {
+			w.contest.mine(variable, old, new)
+			return w.view(o, container)
+		}
+		if err := w.fenced(o); err != nil {
 			return View{}, err
 		}
-		err = w.patch(ctx, set.ResourceVersion, variable, new)
+		err = w.patch(ctx, o.ResourceVersion, change)
 		switch {
 		case err == nil:
+			w.contest.mine(variable, old, new)
 			return w.Look(ctx)
 		case apierrors.IsConflict(err) && try < conflictTries:
 			if err := pause(ctx, time.Duration(try)*50*time.Millisecond); err != nil {
@@ -181,27 +208,32 @@ func (w *Workload) Set(ctx context.Context, variable, old, new string) (View, er
 		case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsUnauthorized(err):
 			return View{}, fmt.Errorf("patch %s: %w: %w", variable, ErrRefused, err)
 		default:
-			return View{}, fmt.Errorf("patch %s of statefulset %s/%s: %w", variable, w.c.Target.Namespace, w.c.Target.Name, err)
+			return View{}, fmt.Errorf("patch %s of %s: %w", variable, w.c.Target, err)
 		}
 	}
 }
 
-// patch carries the resource version, so that the API server refuses it when anything changed since it was read.
-func (w *Workload) patch(ctx context.Context, version, variable, value string) error {
-	type object = map[string]any
-	body, err := json.Marshal(object{
-		"metadata": object{"resourceVersion": version},
-		"spec": object{"template": object{"spec": object{"containers": []object{{
-			"name": w.c.Target.Container,
-			"env":  []object{{"name": variable, "value": value}},
-		}}}}},
-	})
-	if err != nil {
-		return err
+func variableOf(c *corev1.Container, name string) (value string, plain bool) {
+	i := slices.IndexFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name })
+	if i < 0 || c.Env[i].ValueFrom != nil {
+		return "", false
 	}
-	_, err = w.c.Client.AppsV1().StatefulSets(w.c.Target.Namespace).Patch(ctx, w.c.Target.Name,
-		types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: Manager})
-	return err
+	return c.Env[i].Value, true
+}
+
+// patch carries the resource version, so that the API server refuses it when anything changed since it was read. It merges by the names of
+// container and variable, and leaves everything else to its owners; a server-side apply would have to own the variables already, or take them by
+// force from whoever does.
+func (w *Workload) patch(ctx context.Context, version string, values map[string]string) error {
+	type fields = map[string]any
+	var env []fields
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		env = append(env, fields{"name": name, "value": values[name]})
+	}
+	return w.write(ctx, types.StrategicMergePatchType, fields{
+		"metadata": fields{"resourceVersion": version},
+		"spec":     fields{"template": fields{"spec": fields{"containers": []fields{{"name": w.c.Target.Container, "env": env}}}}},
+	})
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -370,7 +370,9 @@ func unschedulable(p *corev1.Pod) {
 	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes"}}
 }
 
-func stranger(p *corev1.Pod) { p.Name, p.OwnerReferences[0].Name = "other-0", "other" }
+func stranger(p *corev1.Pod) {
+	p.Name, p.OwnerReferences[0].Name, p.OwnerReferences[0].UID = "other-0", "other", "u2"
+}
 
 func TestRolloutWithoutAnAPIServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -3,14 +3,21 @@ package apply
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// authors reads the API server's record of who owns which field. What it does not say stays empty; a guess would blame somebody.
-func authors(fields []metav1.ManagedFieldsEntry, container string, variables []string) (map[string]Author, Author) {
-	owners := map[string]Author{}
-	var newest Author
+// authors reads the API server's record of who owns which variable of a container.
+func (v *View) authors(fields []metav1.ManagedFieldsEntry, container string, variables []string) {
+	v.authorsOf(fields, func(tree map[string]any, variable string) bool {
+		return within(tree, "f:spec", "f:template", "f:spec", "f:containers", key("name", container), "f:env", key("name", variable), "f:value") != nil
+	}, variables)
+}
+
+// authorsOf asks owns of each entry. What the record does not say stays empty; a guess would blame somebody.
+func (v *View) authorsOf(fields []metav1.ManagedFieldsEntry, owns func(tree map[string]any, variable string) bool, variables []string) {
+	v.Authors, v.writers = map[string]Author{}, map[string]time.Time{}
 	for _, entry := range fields {
 		if entry.Subresource != "" || entry.FieldsV1 == nil {
 			continue
@@ -23,17 +30,18 @@ func authors(fields []metav1.ManagedFieldsEntry, container string, variables []s
 		if json.Unmarshal(entry.FieldsV1.Raw, &tree) != nil {
 			continue
 		}
-		if within(tree, "f:spec") != nil && a.Manager != Manager && !a.Time.Before(newest.Time) {
-			newest = a
+		if within(tree, "f:spec") != nil && a.Manager != Manager {
+			v.writers[a.Manager] = a.Time
+			if !a.Time.Before(v.Newest.Time) {
+				v.Newest = a
+			}
 		}
-		env := within(tree, "f:spec", "f:template", "f:spec", "f:containers", key("name", container), "f:env")
-		for _, v := range variables {
-			if within(env, key("name", v), "f:value") != nil && !a.Time.Before(owners[v].Time) {
-				owners[v] = a
+		for _, name := range variables {
+			if owns(tree, name) && !a.Time.Before(v.Authors[name].Time) {
+				v.Authors[name] = a
 			}
 		}
 	}
-	return owners, newest
 }
 
 // key is how a list item is named in a field set.
@@ -58,7 +66,9 @@ func (v View) ByUs(variable string) bool { return v.Authors[variable].Manager ==
 
 // Author names who wrote one of the variables last other than the tuner, or else the newest other writer of the spec; "unknown" when the
 // API server does not say.
-func (v View) Author(variables ...string) string {
+func (v View) Author(variables ...string) string { return v.newest(variables).name() }
+
+func (v View) newest(variables []string) Author {
 	candidates := make([]Author, 0, len(variables)+1)
 	for _, name := range variables {
 		if a := v.Authors[name]; a.Manager != "" && a.Manager != Manager {
@@ -68,9 +78,12 @@ func (v View) Author(variables ...string) string {
 	if len(candidates) == 0 {
 		candidates = append(candidates, v.Newest)
 	}
-	last := slices.MaxFunc(candidates, func(a, b Author) int { return a.Time.Compare(b.Time) })
-	if last.Manager == "" {
+	return slices.MaxFunc(candidates, func(a, b Author) int { return a.Time.Compare(b.Time) })
+}
+
+func (a Author) name() string {
+	if a.Manager == "" {
 		return "unknown"
 	}
-	return last.Manager
+	return a.Manager
 }

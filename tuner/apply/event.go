@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 )
 
 // Event is one thing to be seen in kubectl describe.
@@ -25,10 +26,16 @@ const maxMessage = 1000 // the API server refuses more than 1024 bytes
 
 // Emit writes an event on the workload.
 func (w *Workload) Emit(ctx context.Context, e Event) error {
-	set, _, err := w.get(ctx)
+	o, err := w.read(ctx)
 	if err != nil {
-		return fmt.Errorf("emit event: %w", err)
+		return fmt.Errorf("emit event: get %s: %w", w.c.Target, err)
 	}
+	return emit(ctx, w.c.Client, corev1.ObjectReference{
+		APIVersion: "apps/v1", Kind: o.kind, Namespace: o.Namespace, Name: o.Name, UID: o.UID, ResourceVersion: o.ResourceVersion,
+	}, e)
+}
+
+func emit(ctx context.Context, client kubernetes.Interface, on corev1.ObjectReference, e Event) error {
 	kind := corev1.EventTypeNormal
 	if e.Warning {
 		kind = corev1.EventTypeWarning
@@ -37,14 +44,12 @@ func (w *Workload) Emit(ctx context.Context, e Event) error {
 		e.Message = strings.ToValidUTF8(e.Message[:maxMessage], "") // the cut may go through a letter
 	}
 	id := fnv.New64a()
-	fmt.Fprint(id, set.UID, e.ID, e.Reason)
+	fmt.Fprint(id, on.UID, e.ID, e.Reason)
 	stamp := metav1.NewTime(e.Time)
-	_, err = w.c.Client.CoreV1().Events(set.Namespace).Create(ctx, &corev1.Event{
-		ObjectMeta: metav1.ObjectMeta{Namespace: set.Namespace, Name: fmt.Sprintf("%s.%016x", set.Name, id.Sum64())},
-		InvolvedObject: corev1.ObjectReference{
-			APIVersion: "apps/v1", Kind: "StatefulSet", Namespace: set.Namespace, Name: set.Name, UID: set.UID, ResourceVersion: set.ResourceVersion,
-		},
-		Reason: e.Reason, Message: e.Message, Type: kind,
+	_, err := client.CoreV1().Events(on.Namespace).Create(ctx, &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: on.Namespace, Name: fmt.Sprintf("%s.%016x", on.Name, id.Sum64())},
+		InvolvedObject: on,
+		Reason:         e.Reason, Message: e.Message, Type: kind,
 		FirstTimestamp: stamp, LastTimestamp: stamp, Count: 1,
 		Source:              corev1.EventSource{Component: Manager},
 		ReportingController: Manager, ReportingInstance: Manager,

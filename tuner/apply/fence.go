@@ -2,14 +2,11 @@ package apply
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 
-	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -22,9 +19,9 @@ var ErrFenced = errors.New("another tuner has taken over")
 // Under is the workload as the holder of this term of the lease writes to it. Every write of an earlier term is refused once Claim has returned: one
 // that reads the workload sees the higher term, and one that read it before carries a resource version that Claim has made old.
 func (w *Workload) Under(term int64) *Workload {
-	c := w.c
-	c.Term = term
-	return &Workload{c: c}
+	under := *w
+	under.c.Term = term
+	return &under
 }
 
 // Claim marks the target with the term. It changes nothing else, so no pod restarts.
@@ -37,18 +34,14 @@ func (w *Workload) Claim(ctx context.Context) error {
 		if err := w.fenced(set); err != nil {
 			return err
 		}
-		body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		err = w.write(ctx, types.MergePatchType, map[string]any{"metadata": map[string]any{
 			"resourceVersion": set.ResourceVersion, "annotations": map[string]string{TermAnnotation: strconv.FormatInt(w.c.Term, 10)},
 		}})
-		if err != nil {
-			return fmt.Errorf("claim target: %w", err)
-		}
-		_, err = w.c.Client.AppsV1().StatefulSets(set.Namespace).Patch(ctx, set.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: Manager})
 		switch {
 		case err == nil:
 			return nil
 		case !apierrors.IsConflict(err):
-			return fmt.Errorf("claim statefulset %s/%s: %w", set.Namespace, set.Name, err)
+			return fmt.Errorf("claim %s: %w", w.c.Target, err)
 		}
 		if err := pause(ctx, w.c.Poll/10); err != nil {
 			return err
@@ -70,14 +63,14 @@ func (w *Workload) Highest(ctx context.Context) (int64, error) {
 }
 
 // fenced refuses when somebody with a higher term was here. A workload without a term is nobody's.
-func (w *Workload) fenced(set *appsv1.StatefulSet) error {
+func (w *Workload) fenced(set *object) error {
 	if w.c.Term == 0 {
 		return nil
 	}
 	text, has := set.Annotations[TermAnnotation]
 	term, err := strconv.ParseInt(text, 10, 64)
 	if has && err == nil && term > w.c.Term {
-		return fmt.Errorf("write to statefulset %s/%s under term %d: %w, its term is %d", set.Namespace, set.Name, w.c.Term, ErrFenced, term)
+		return fmt.Errorf("write to %s under term %d: %w, its term is %d", w.c.Target, w.c.Term, ErrFenced, term)
 	}
 	return nil
 }

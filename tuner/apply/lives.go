@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -23,28 +24,31 @@ type Life struct {
 
 // Lives looks at the target's pods.
 func (w *Workload) Lives(ctx context.Context) (Lives, error) {
-	set, _, err := w.get(ctx)
+	o, _, err := w.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pods, err := w.pods(ctx, set)
+	pods, err := w.pods(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	lives := Lives{}
 	for i := range pods {
-		p := &pods[i]
-		life := Life{Pod: p.UID}
-		for _, s := range p.Status.ContainerStatuses {
-			if s.Name != w.c.Target.Container {
-				continue
-			}
-			ended := lastEnd(s)
-			life.Restarts, life.OutOfMemory, life.Detail = s.RestartCount, ended != nil && ended.Reason == outOfMemory, crashDetail(p, s)
-		}
-		lives[p.Name] = life
+		lives[pods[i].Name] = lifeOf(&pods[i].Pod, w.c.Target.Container)
 	}
 	return lives, nil
+}
+
+func lifeOf(p *corev1.Pod, container string) Life {
+	life := Life{Pod: p.UID}
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Name != container {
+			continue
+		}
+		ended := lastEnd(s)
+		life.Restarts, life.OutOfMemory, life.Detail = s.RestartCount, ended != nil && ended.Reason == outOfMemory, crashDetail(p, s)
+	}
+	return life
 }
 
 // Since is nil when the same brokers have lived on, and otherwise says what became of one of them. A pod that was replaced was deleted by

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +26,7 @@ type Brokers struct {
 	JVM       []string // addresses of the JMX agents' metrics, one per broker
 	Knobs     []space.Knob
 	Timeout   time.Duration // for one request
+	Elect     bool          // Healthy may ask for the preferred leaders
 }
 
 // Effective is the value of every knob as the process has it. Brokers that disagree are an error.
@@ -52,7 +52,7 @@ func (b Brokers) Effective(ctx context.Context) (space.Point, error) {
 	return p, nil
 }
 
-// settings asks every broker itself: a value in one broker's answer says nothing about the others.
+// settings is the value of every setting that is a knob.
 func (b Brokers) settings(ctx context.Context) (map[string]string, error) {
 	var names []string
 	for _, k := range b.Knobs {
@@ -60,57 +60,35 @@ func (b Brokers) settings(ctx context.Context) (map[string]string, error) {
 			names = append(names, name)
 		}
 	}
-	out := map[string]string{}
 	if len(names) == 0 {
-		return out, nil
+		return nil, nil
 	}
-	err := b.with(ctx, func(admin sarama.ClusterAdmin) error {
-		brokers, _, err := admin.DescribeCluster()
-		if err != nil {
-			return fmt.Errorf("describe cluster: %w", err)
-		}
-		if len(brokers) == 0 {
-			return errors.New("describe cluster: it has no broker")
-		}
-		for _, broker := range brokers {
-			id := strconv.Itoa(int(broker.ID()))
-			if err := describeBroker(admin, id, names, out); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return out, err
-}
-
-// describeBroker adds one broker's settings to out.
-func describeBroker(admin sarama.ClusterAdmin, id string, names []string, out map[string]string) error {
-	resource := &sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: names}
-	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{resource}, sarama.DescribeConfigsOptions{})
+	all, err := b.Settings(ctx, names...)
 	if err != nil {
-		return fmt.Errorf("describe configs of broker %s: %w", id, err)
+		return nil, err
 	}
-	for _, r := range results {
-		if r.ErrorCode != sarama.ErrNoError {
-			return fmt.Errorf("describe configs of broker %s: %w: %s", id, r.ErrorCode, r.ErrorMsg)
-		}
-		for _, e := range r.Configs {
-			if !slices.Contains(names, e.Name) {
-				continue
-			}
-			if before, seen := out[e.Name]; seen && before != e.Value {
-				return fmt.Errorf("brokers disagree about %s: %s and, on broker %s, %s", e.Name, before, id, e.Value)
-			}
-			out[e.Name] = e.Value
+	out := map[string]string{}
+	for _, name := range names {
+		if out[name], err = all.Common(name); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // with opens an admin connection for one piece of work: a kept one would outlive the pod that it leads to.
 func (b Brokers) with(ctx context.Context, work func(sarama.ClusterAdmin) error) error {
-	client := kafka.Client{Brokers: b.Bootstrap, ID: Manager, Timeout: b.Timeout}
-	conf, err := client.Config()
+	return b.withClient(ctx, func(client sarama.Client) error {
+		admin, err := sarama.NewClusterAdminFromClient(client)
+		if err != nil {
+			return fmt.Errorf("administer kafka: %w", err)
+		}
+		return work(admin)
+	})
+}
+
+func (b Brokers) withClient(ctx context.Context, work func(sarama.Client) error) error {
+	conf, err := kafka.Client{Brokers: b.Bootstrap, ID: Manager, Timeout: b.Timeout}.Config()
 	if err != nil {
 		return err
 	}
@@ -118,12 +96,12 @@ func (b Brokers) with(ctx context.Context, work func(sarama.ClusterAdmin) error)
 	conf.Admin.Retry.Max = 1
 	result := make(chan error, 1)
 	go func() { // sarama knows no context; its own timeouts end this soon after
-		admin, err := sarama.NewClusterAdmin(b.Bootstrap, conf)
+		client, err := sarama.NewClient(b.Bootstrap, conf)
 		if err != nil {
 			result <- fmt.Errorf("connect to kafka at %s: %w", strings.Join(b.Bootstrap, ","), err)
 			return
 		}
-		result <- errors.Join(work(admin), admin.Close())
+		result <- errors.Join(work(client), client.Close())
 	}()
 	select {
 	case <-ctx.Done():
@@ -131,39 +109,6 @@ func (b Brokers) with(ctx context.Context, work func(sarama.ClusterAdmin) error)
 	case err := <-result:
 		return err
 	}
-}
-
-// Healthy says why the cluster is not settled: a partition without a leader or with replicas out of sync.
-func (b Brokers) Healthy(ctx context.Context) error {
-	return b.with(ctx, func(admin sarama.ClusterAdmin) error {
-		topics, err := admin.ListTopics()
-		if err != nil {
-			return fmt.Errorf("list topics: %w", err)
-		}
-		names := make([]string, 0, len(topics))
-		for name := range topics {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		if len(names) == 0 {
-			return nil // an empty list would ask for every topic
-		}
-		described, err := admin.DescribeTopics(names)
-		if err != nil {
-			return fmt.Errorf("describe topics: %w", err)
-		}
-		for _, t := range described {
-			for _, p := range t.Partitions {
-				switch {
-				case p.Leader < 0:
-					return fmt.Errorf("partition %s/%d has no leader", t.Name, p.ID)
-				case len(p.Isr) < len(p.Replicas):
-					return fmt.Errorf("partition %s/%d is under-replicated: %d of %d replicas in sync", t.Name, p.ID, len(p.Isr), len(p.Replicas))
-				}
-			}
-		}
-		return nil
-	})
 }
 
 // heap asks every JVM. The initial size is what -Xms gave, exactly. The maximum is what -Xmx gave, less one survivor space under some collectors:

@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Class names why a rollout failed.
@@ -25,11 +23,19 @@ const (
 	ContainerConfig Class = "container-config"
 	Deadline        Class = "deadline"
 	Replaced        Class = "replaced" // the pod was deleted after the rollout
-	API             Class = "api"      // the API server could not be asked; nothing is known about the pods
+	Probe           Class = "probe"    // the container runs and is not ready
+	RestartLoop     Class = "restart-loop"
+	API             Class = "api" // the API server could not be asked; nothing is known about the pods
 )
 
 // Blames says whether the failure speaks against the value that was set. The others are the machine's, the API server's or somebody else's.
-func (c Class) Blames() bool { return c == OutOfMemory || c == CrashLoop || c == Deadline }
+func (c Class) Blames() bool {
+	switch c {
+	case OutOfMemory, CrashLoop, Deadline, Probe, RestartLoop:
+		return true
+	}
+	return false
+}
 
 // RolloutError is a rollout that did not complete.
 type RolloutError struct {
@@ -37,7 +43,9 @@ type RolloutError struct {
 	Detail string
 }
 
-func (e *RolloutError) Error() string { return fmt.Sprintf("rollout: %s: %s", e.Class, e.Detail) }
+func (e *RolloutError) Error() string {
+	return fmt.Sprintf("rollout: %s: %s; %s", e.Class, e.Detail, e.Class.Explain())
+}
 
 const (
 	outOfMemory = "OOMKilled"
@@ -48,130 +56,135 @@ const (
 
 // Rollout waits until every pod runs the newest template and is ready. The error is a *RolloutError, or the context's.
 // It only looks.
-func (w *Workload) Rollout(ctx context.Context) error { return w.await(ctx, w.progress) }
+func (w *Workload) Rollout(ctx context.Context) error { return w.c.await(ctx, w.progress) }
 
 // Rollback waits like Rollout for a template that was put right, and meanwhile deletes the broken pods of older ones that stand in its way.
 func (w *Workload) Rollback(ctx context.Context) error {
-	return w.await(ctx, func(ctx context.Context, waited time.Duration) (bool, string, *RolloutError, error) {
-		if err := w.unblock(ctx); err != nil {
-			return false, "", nil, err
+	return w.c.await(ctx, func(ctx context.Context, waited time.Duration) progress {
+		if err := w.unblock(ctx, waited); err != nil {
+			return progress{err: err}
 		}
 		return w.progress(ctx, waited)
 	})
 }
 
-type look func(ctx context.Context, waited time.Duration) (done bool, now string, failed *RolloutError, err error)
+// progress is what one look saw. now is for people; failed means that waiting longer is pointless; unready that all is there and only does not
+// answer yet; err that nothing could be seen.
+type progress struct {
+	done    bool
+	now     string
+	failed  *RolloutError
+	unready bool
+	err     error
+}
 
-func (w *Workload) await(ctx context.Context, look look) error {
+func (c Config) await(ctx context.Context, look func(ctx context.Context, waited time.Duration) progress) error {
 	start := time.Now()
-	state, unreachable := "nothing seen yet", false
 	for {
-		done, now, failed, err := look(ctx, time.Since(start))
+		p := look(ctx, time.Since(start))
+		class := Deadline
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil:
-			state, unreachable = err.Error(), true
-		case failed != nil:
-			return failed
-		case done:
+		case p.err != nil:
+			class, p.now = API, p.err.Error()
+		case p.failed != nil:
+			return p.failed
+		case p.done:
 			return nil
-		default:
-			state, unreachable = now, false
+		case p.unready:
+			class = Probe
 		}
-		if time.Since(start) > w.c.Deadline {
-			class := Deadline
-			if unreachable {
-				class = API
-			}
-			return &RolloutError{Class: class, Detail: fmt.Sprintf("not complete after %s: %s", w.c.Deadline, state)}
+		if time.Since(start) > c.Deadline {
+			return &RolloutError{Class: class, Detail: fmt.Sprintf("not complete after %s: %s", c.Deadline, p.now)}
 		}
-		if err := pause(ctx, w.c.Poll); err != nil {
+		if err := pause(ctx, c.Poll); err != nil {
 			return err
 		}
 	}
 }
 
-// progress looks once. now is for people; failed means that waiting longer is pointless.
-func (w *Workload) progress(ctx context.Context, waited time.Duration) (done bool, now string, failed *RolloutError, err error) {
-	set, _, err := w.get(ctx)
+func (w *Workload) progress(ctx context.Context, waited time.Duration) progress {
+	o, _, err := w.get(ctx)
 	if err != nil {
-		return false, "", nil, err
+		return progress{err: err}
 	}
-	if set.Status.ObservedGeneration < set.Generation {
-		return false, "the controller has not seen the change", nil, nil
+	if o.observed < o.Generation {
+		return progress{now: "the controller has not seen the change"}
 	}
-	pods, err := w.pods(ctx, set)
+	pods, err := w.pods(ctx, o)
 	if err != nil {
-		return false, "", nil, err
+		return progress{err: err}
 	}
-	want := 1
-	if set.Spec.Replicas != nil {
-		want = int(*set.Spec.Replicas)
-	}
-	ready := 0
-	for i := range pods {
-		p := &pods[i]
-		if p.Labels[appsv1.StatefulSetRevisionLabel] != set.Status.UpdateRevision {
-			continue
+	var newest []corev1.Pod
+	for _, p := range pods {
+		if p.newest {
+			newest = append(newest, p.Pod)
 		}
-		if failed := failure(p, w.c.Target.Container, waited); failed != nil {
-			return false, "", failed, nil
+	}
+	if o.quiet {
+		// Its pods keep the template that they were made of until somebody deletes them: what counts is that they run.
+		newest = newest[:0]
+		for _, p := range pods {
+			newest = append(newest, p.Pod)
+		}
+	}
+	return judgePods(newest, len(pods), o.replicas, w.c.Target.Container, waited)
+}
+
+// judgePods looks at the pods that count; there may be others of older templates.
+func judgePods(newest []corev1.Pod, all, want int, container string, waited time.Duration) progress {
+	ready, running := 0, 0
+	for i := range newest {
+		p := &newest[i]
+		if failed := failure(p, container, waited); failed != nil {
+			return progress{failed: failed}
 		}
 		if podReady(p) {
 			ready++
 		}
-	}
-	if ready == want && len(pods) == want {
-		return true, "", nil, nil
-	}
-	return false, fmt.Sprintf("%d of %d pods run the new template and are ready (%s)", ready, want, describe(pods)), nil, nil
-}
-
-func (w *Workload) pods(ctx context.Context, set *appsv1.StatefulSet) ([]corev1.Pod, error) {
-	list, err := w.c.Client.CoreV1().Pods(set.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: labels.SelectorFromSet(set.Spec.Selector.MatchLabels).String(),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list pods of %s/%s: %w", set.Namespace, set.Name, err)
-	}
-	own := list.Items[:0]
-	for _, p := range list.Items {
-		if o := metav1.GetControllerOf(&p); o != nil && o.Kind == "StatefulSet" && o.Name == set.Name {
-			own = append(own, p)
+		if containerRuns(p, container) {
+			running++
 		}
 	}
-	return own, nil
+	if ready == want && all == want {
+		return progress{done: true}
+	}
+	return progress{
+		now:     fmt.Sprintf("%d of %d pods run the new template and are ready%s", ready, want, waitsFor(newest, container)),
+		unready: len(newest) > 0 && running == len(newest),
+	}
 }
 
 // unblock deletes pods of an older template that can never become ready when the policy is OrderedReady: the controller waits for them for
 // ever. A pod that is ready, or that the controller replaces by itself, is left alone.
-func (w *Workload) unblock(ctx context.Context) error {
-	set, _, err := w.get(ctx)
+func (w *Workload) unblock(ctx context.Context, waited time.Duration) error {
+	o, _, err := w.get(ctx)
 	if err != nil {
 		return err
 	}
-	ordered := set.Spec.PodManagementPolicy == "" || set.Spec.PodManagementPolicy == appsv1.OrderedReadyPodManagement
-	if !ordered || set.Status.ObservedGeneration < set.Generation {
+	if !o.ordered || o.observed < o.Generation {
 		return nil
 	}
-	pods, err := w.pods(ctx, set)
+	pods, err := w.pods(ctx, o)
 	if err != nil {
 		return err
 	}
 	for i := range pods {
-		if pods[i].Labels[appsv1.StatefulSetRevisionLabel] == set.Status.UpdateRevision {
+		if pods[i].newest {
 			continue
 		}
-		if err := w.deleteBroken(ctx, &pods[i]); err != nil {
+		if err := w.deleteBroken(ctx, &pods[i].Pod, waited); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Workload) deleteBroken(ctx context.Context, p *corev1.Pod) error {
-	if p.DeletionTimestamp != nil || podReady(p) || failure(p, w.c.Target.Container, schedGrace+1) == nil {
+// deleteBroken spares a pod that may still become ready; one whose container runs and does not for so long will not with that template.
+func (w *Workload) deleteBroken(ctx context.Context, p *corev1.Pod, waited time.Duration) error {
+	mute := containerRuns(p, w.c.Target.Container) && waited > schedGrace
+	if p.DeletionTimestamp != nil || podReady(p) || !mute && failure(p, w.c.Target.Container, schedGrace+1) == nil {
 		return nil
 	}
 	w.c.Logger.Warn("delete a broken pod of an older template, which the controller would wait for", "pod", p.Name)
@@ -194,7 +207,7 @@ func failure(p *corev1.Pod, container string, waited time.Duration) *RolloutErro
 			continue
 		}
 		if ended := lastEnd(s); ended != nil && ended.Reason == outOfMemory && !s.Ready {
-			return &RolloutError{Class: OutOfMemory, Detail: fmt.Sprintf("pod %s: killed at its memory limit (exit code %d)", p.Name, ended.ExitCode)}
+			return &RolloutError{Class: OutOfMemory, Detail: fmt.Sprintf("pod %s: %s%s", p.Name, exit(ended), limit(p, container))}
 		}
 		if wait := s.State.Waiting; wait != nil {
 			detail := fmt.Sprintf("pod %s: %s: %s", p.Name, wait.Reason, wait.Message)
@@ -217,12 +230,19 @@ func failure(p *corev1.Pod, container string, waited time.Duration) *RolloutErro
 func crashDetail(p *corev1.Pod, s corev1.ContainerStatus) string {
 	detail := fmt.Sprintf("pod %s: restarted %d times", p.Name, s.RestartCount)
 	if ended := lastEnd(s); ended != nil {
-		detail += fmt.Sprintf(", last exit code %d (%s)", ended.ExitCode, ended.Reason)
-		if ended.Message != "" {
-			detail += ": " + ended.Message
-		}
+		detail += ", last " + exit(ended)
 	}
 	return detail
+}
+
+// limit is what a container may use, for people.
+func limit(p *corev1.Pod, container string) string {
+	for _, c := range p.Spec.Containers {
+		if memory := c.Resources.Limits.Memory(); c.Name == container && !memory.IsZero() {
+			return " of " + memory.String()
+		}
+	}
+	return ""
 }
 
 func lastEnd(s corev1.ContainerStatus) *corev1.ContainerStateTerminated {
@@ -244,12 +264,38 @@ func podReady(p *corev1.Pod) bool {
 	return false
 }
 
-func describe(pods []corev1.Pod) string {
-	if len(pods) == 0 {
-		return "no pod exists"
+func containerRuns(p *corev1.Pod, container string) bool {
+	for _, s := range p.Status.ContainerStatuses {
+		if s.Name == container {
+			return s.State.Running != nil
+		}
 	}
-	p := pods[0]
-	return fmt.Sprintf("%s is %s", p.Name, p.Status.Phase)
+	return false
+}
+
+// waitsFor says what one of the pods that are not ready waits for.
+func waitsFor(pods []corev1.Pod, container string) string {
+	if len(pods) == 0 {
+		return " (there is none yet)"
+	}
+	for i := range pods {
+		p := &pods[i]
+		if podReady(p) {
+			continue
+		}
+		said := fmt.Sprintf("%s is %s", p.Name, p.Status.Phase)
+		for _, s := range p.Status.ContainerStatuses {
+			switch {
+			case s.Name != container || s.State.Running == nil:
+			case s.Started != nil && !*s.Started:
+				said += ", its startup probe has not succeeded yet"
+			default:
+				said += ", its readiness probe fails"
+			}
+		}
+		return " (" + said + ")"
+	}
+	return ""
 }
 
 // ClassOf is the class of a failed rollout in err, or the empty string.

@@ -66,7 +66,7 @@ func TestBadFiles(t *testing.T) {
 		"a broker without port":      {`["kafka:9092"]`, `["kafka"]`, `target.bootstrap[0]: want host:port (got "kafka")`},
 		"no broker":                  {`["kafka:9092"]`, "[]", "target.bootstrap: want at least one host:port (got none)"},
 		"no namespace":               {"  namespace: kafka\n", "", `target.namespace: a name is needed (got "")`},
-		"another kind of workload":   {"target:\n", "target:\n  kind: Deployment\n", `target.kind: want StatefulSet (got "Deployment")`},
+		"another kind of workload":   {"target:\n", "target:\n  kind: DaemonSet\n", `target.kind: want StatefulSet or Deployment (got "DaemonSet")`},
 		"a Prometheus without http":  {"http://prometheus:9090", "prometheus:9090", `prometheus.url: want http://host:port/… or https://… (got "prometheus:9090")`},
 		"no knobs":                   {between("knobs:", "objective:"), "objective:", "knobs: want at least one (got none)"},
 		"a format without its place": {"-Xms{v}m -Xmx{v}m", "-Xmx1g", `knobs[0].format: want a text with {v} in it (got "-Xmx1g")`},

@@ -52,8 +52,8 @@ func (t Target) validate(s *strict.Reader) {
 			s.Addf("target."+field, `a name is needed (got "")`)
 		}
 	}
-	if t.Kind != "StatefulSet" {
-		s.Addf("target.kind", "want StatefulSet (got %q)", t.Kind)
+	if t.Kind != "StatefulSet" && t.Kind != "Deployment" {
+		s.Addf("target.kind", "want StatefulSet or Deployment (got %q)", t.Kind)
 	}
 	if len(t.Bootstrap) == 0 {
 		s.Addf("target.bootstrap", "want at least one host:port (got none)")

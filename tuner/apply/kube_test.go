@@ -1,0 +1,296 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kafkalab/kafkalab/internal/kubetest"
+	"github.com/kafkalab/kafkalab/tuner/apply"
+)
+
+// manifest is a broker in a namespace of its own.
+func manifest(kind, namespace, more string) string {
+	return fmt.Sprintf(`
+apiVersion: v1
+kind: Namespace
+metadata: {name: %[2]s}
+---
+apiVersion: apps/v1
+kind: %[1]s
+metadata: {name: kafka, namespace: %[2]s}
+spec:
+  %[3]s
+  selector: {matchLabels: {app: kafka}}
+  template:
+    metadata: {labels: {app: kafka}}
+    spec:
+      containers:
+        - name: kafka
+          image: kafka
+          resources: {limits: {memory: 1Gi}}
+          env:
+            - {name: KAFKA_HEAP_OPTS, value: "-Xms256m -Xmx256m"}
+            - {name: KAFKA_NUM_NETWORK_THREADS, value: "3"}
+            - {name: KAFKA_NUM_IO_THREADS, value: "4"}
+            - {name: OTHER, value: "1"}
+`, kind, namespace, more)
+}
+
+func env(p corev1.Pod, name string) string {
+	for _, e := range p.Spec.Containers[0].Env {
+		if e.Name == name {
+			return e.Value
+		}
+	}
+	return ""
+}
+
+func heapOf(size string) string { return "-Xms" + size + " -Xmx" + size }
+
+// fate is what becomes of a broker with a heap.
+func fate(p corev1.Pod) corev1.PodStatus {
+	switch env(p, heap) {
+	case heapOf("2000m"):
+		return kubetest.Crashing(p, "OOMKilled", 137, 2)
+	case heapOf("1m"):
+		return kubetest.Crashing(p, "Error", 1, 2)
+	case heapOf("3m"):
+		return kubetest.Waiting(p, "ImagePullBackOff", "no such image")
+	case heapOf("4m"):
+		return kubetest.Unschedulable(p, "0/1 nodes are available: 1 Insufficient memory.")
+	case heapOf("5m"):
+		return kubetest.Starting(p)
+	}
+	return kubetest.Ready(p)
+}
+
+func target(t *testing.T, s *kubetest.Server, kind, namespace, more string, as ...kubetest.User) *apply.Workload {
+	t.Helper()
+	s.KubectlIn(t, manifest(kind, namespace, more), "apply", "-f", "-")
+	return look(t, s, kind, namespace, as...)
+}
+
+func look(t *testing.T, s *kubetest.Server, kind, namespace string, as ...kubetest.User) *apply.Workload {
+	t.Helper()
+	w, err := apply.New(apply.Config{
+		Client: s.Client(t, as...), Target: apply.Target{Kind: kind, Namespace: namespace, Name: "kafka", Container: "kafka"},
+		Variables: []string{heap, "KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"}, Deadline: 25 * time.Second, Poll: 50 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// TestAValueThatThePodCannotHold is tried, named, explained and taken back, on a real API server with the real controllers.
+func TestAValueThatThePodCannotHold(t *testing.T) {
+	s := kubetest.Start(t)
+	s.Node(t, fate)
+	for name, c := range map[string]struct {
+		size  string
+		class apply.Class
+		says  []string
+	}{
+		"a heap beyond the limit": {"2000m", apply.OutOfMemory, []string{"exit code 137", "memory limit of 1Gi", "next to the heap"}},
+		"a crash loop":            {"1m", apply.CrashLoop, []string{"restarted 2 times", "exit code 1 (Error)", "a JVM does so for options"}},
+		"no image":                {"3m", apply.Image, []string{"ImagePullBackOff", "says nothing about the value"}},
+		"no room":                 {"4m", apply.Unschedulable, []string{"Insufficient memory", "no node has room"}},
+		"never ready":             {"5m", apply.Probe, []string{"startup probe has not succeeded", "does not become ready"}},
+		"a good value":            {"512m", "", nil},
+	} {
+		for kind, more := range map[string]string{
+			"StatefulSet": "serviceName: kafka\n  podManagementPolicy: Parallel", "OrderedReady": "serviceName: kafka\n  replicas: 2", "Deployment": "replicas: 1",
+		} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				k := kind
+				if k == "OrderedReady" {
+					k = apply.StatefulSet
+				}
+				w := target(t, s, k, strings.ToLower(kind)+"-"+c.size, more)
+				if err := w.Rollout(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				old, new := heapOf("256m"), heapOf(c.size)
+				if _, err := w.Set(t.Context(), heap, old, new); err != nil {
+					t.Fatal(err)
+				}
+				err := w.Rollout(t.Context())
+				if got := apply.ClassOf(err); got != c.class || c.class == "" && err != nil {
+					t.Fatalf("want class %q (got %v)", c.class, err)
+				}
+				for _, part := range c.says {
+					if !strings.Contains(err.Error(), part) {
+						t.Errorf("want %q in it (got %v)", part, err)
+					}
+				}
+				v, err := w.Set(t.Context(), heap, new, old)
+				if err != nil || v.Env[heap] != old || !v.ByUs(heap) || v.Memory != 1<<30 {
+					t.Fatalf("want it taken back by us (got %+v, %v)", v, err)
+				}
+				if err := w.Rollback(t.Context()); err != nil {
+					t.Errorf("want the brokers back (got %v)", err)
+				}
+			})
+		}
+	}
+}
+
+// TestAnOutsidePatch is noticed, and its author named, by nothing but the API server's record.
+func TestAnOutsidePatch(t *testing.T) {
+	s := kubetest.Start(t)
+	s.Node(t, kubetest.Ready)
+	for name, c := range map[string]struct {
+		args   []string
+		author string
+		knob   bool
+	}{
+		"kubectl patch of the knob": {
+			[]string{"patch", "--type=strategic", "-p", `{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":"KAFKA_HEAP_OPTS","value":"-Xms300m -Xmx300m"}]}]}}}}`},
+			"kubectl-patch", true},
+		"kubectl patch of another variable": {
+			[]string{"patch", "--type=strategic", "-p", `{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":"OTHER","value":"2"}]}]}}}}`},
+			"kubectl-patch", false},
+		"a field manager with a name": {
+			[]string{"patch", "--field-manager=alice", "--type=merge", "-p", `{"spec":{"replicas":2}}`}, "alice", false},
+	} {
+		for _, kind := range []string{apply.StatefulSet, apply.Deployment} {
+			t.Run(name+", "+kind, func(t *testing.T) {
+				t.Parallel()
+				namespace := strings.ToLower(kind) + "-" + c.author
+				if c.knob {
+					namespace += "-knob"
+				}
+				more := "replicas: 1"
+				if kind == apply.StatefulSet {
+					more = "serviceName: kafka"
+				}
+				w := target(t, s, kind, namespace, more)
+				ours, err := w.Set(t.Context(), heap, heapOf("256m"), heapOf("512m"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if again, err := w.Look(t.Context()); err != nil || again.Since(ours) != nil {
+					t.Errorf("want our own change to be none (got %v, %v)", again.Since(ours), err)
+				}
+				s.Kubectl(t, append([]string{"-n", namespace, c.args[0], kind, "kafka"}, c.args[1:]...)...)
+				now, err := w.Look(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := now.Since(ours)
+				if got == nil || got.Author != c.author || (got.Variables != nil) != c.knob || time.Since(got.Time).Abs() > time.Minute {
+					t.Errorf("want it noticed, by %s (got %+v)", c.author, got)
+				}
+				if _, err := w.Set(t.Context(), heap, heapOf("512m"), heapOf("768m")); errors.Is(err, apply.ErrChanged) != c.knob {
+					t.Errorf("want somebody else's value left alone, and nothing else (got %v)", err)
+				}
+			})
+		}
+	}
+}
+
+// TestThereAndBack: a change that was undone before anybody looked has restarted the brokers all the same.
+func TestThereAndBack(t *testing.T) {
+	s := kubetest.Start(t)
+	w := target(t, s, apply.StatefulSet, "back", "serviceName: kafka")
+	before, err := w.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Kubectl(t, "-n", "back", "set", "env", "statefulset/kafka", "KAFKA_NUM_IO_THREADS=5")
+	s.Kubectl(t, "-n", "back", "set", "env", "statefulset/kafka", "KAFKA_NUM_IO_THREADS=4")
+	after, err := w.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := after.Since(before); got == nil || got.Author != "kubectl-set" {
+		t.Errorf("want it noticed, by kubectl-set (got %+v)", got)
+	}
+}
+
+// TestAControllerThatPutsItBack: a GitOps controller and the tuner would go on for ever.
+func TestAControllerThatPutsItBack(t *testing.T) {
+	s := kubetest.Start(t)
+	w := target(t, s, apply.StatefulSet, "gitops", "serviceName: kafka")
+	old, new := heapOf("256m"), heapOf("512m")
+	git := `{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":"KAFKA_HEAP_OPTS","value":"` + old + `"}]}]}}}}`
+	for range 2 {
+		if _, err := w.Set(t.Context(), heap, old, new); err != nil {
+			t.Fatal(err)
+		}
+		s.Kubectl(t, "-n", "gitops", "patch", "statefulset", "kafka", "--field-manager=argocd-controller", "-p", git)
+		if v, err := w.Look(t.Context()); err != nil || v.Author(heap) != "argocd-controller" {
+			t.Errorf("want it attributed (got %v, %v)", v.Author(heap), err)
+		}
+	}
+	_, err := w.Set(t.Context(), heap, old, new)
+	if !errors.Is(err, apply.ErrContested) || !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "argocd-controller has done so 2 times") {
+		t.Errorf("want it left to the other controller (got %v)", err)
+	}
+	if v, _ := w.Look(t.Context()); v.Env[heap] != old {
+		t.Errorf("want nothing sent any more (got %q)", v.Env[heap])
+	}
+	if _, err := w.Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err != nil {
+		t.Errorf("want what nobody else holds to be free (got %v)", err)
+	}
+}
+
+func TestRightsAreAskedForBefore(t *testing.T) {
+	s := kubetest.Start(t)
+	tuner := kubetest.User{Name: "tuner"}
+	w := target(t, s, apply.StatefulSet, "rights", "serviceName: kafka", tuner)
+	s.Kubectl(t, "-n", "rights", "create", "role", "tuner", "--verb=get", "--resource=statefulsets.apps")
+	s.Kubectl(t, "-n", "rights", "create", "rolebinding", "tuner", "--role=tuner", "--user=tuner")
+	want := []string{
+		"no right to patch statefulsets.apps kafka in namespace rights", "no right to list pods", "no right to create events", "no right to delete pods",
+	}
+	eventually(t, "the missing rights are named", func() error {
+		err := w.Rights(t.Context())
+		for _, part := range want {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				return fmt.Errorf("want %q (got %w)", part, err)
+			}
+		}
+		if strings.Contains(err.Error(), "no right to get") {
+			return fmt.Errorf("it may get it: %w", err)
+		}
+		return nil
+	})
+	s.KubectlIn(t, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: tuner, namespace: rights}
+rules:
+  - {apiGroups: [apps], resources: [statefulsets], verbs: [get, patch]}
+  - {apiGroups: [""], resources: [pods], verbs: [list, delete]}
+  - {apiGroups: [""], resources: [events], verbs: [create]}
+`, "replace", "-f", "-")
+	eventually(t, "it has all it needs", func() error { return w.Rights(t.Context()) })
+	// And it is enough: everything works with these rights alone.
+	v, err := w.Set(t.Context(), heap, heapOf("256m"), heapOf("512m"))
+	if err != nil || v.Env[heap] != heapOf("512m") {
+		t.Errorf("set: %v", err)
+	}
+	if err := w.Emit(t.Context(), apply.Event{ID: "t1", Reason: "TuningKept", Message: "kept", Time: time.Now()}); err != nil {
+		t.Errorf("emit: %v", err)
+	}
+	if _, err := w.Lives(t.Context()); err != nil {
+		t.Errorf("lives: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := w.Rollback(ctx); !errors.Is(err, context.DeadlineExceeded) { // there is no node, and it may look
+		t.Errorf("rollback: %v", err)
+	}
+	if events, err := s.Client(t).CoreV1().Events("rights").List(t.Context(), metav1.ListOptions{}); err != nil || len(events.Items) != 1 {
+		t.Errorf("want one event (got %v, %v)", events.Items, err)
+	}
+}
