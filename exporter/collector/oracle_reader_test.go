@@ -3,6 +3,9 @@ package collector_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -42,6 +45,11 @@ func (w *world) beginReading() string {
 		return ""
 	}
 	at, l := w.anywhere()
+	// Mostly where it has committed before: only there it could hide something.
+	if before := w.commits[readsInTransactions]; len(before) > 0 && w.IntN(4) > 0 {
+		at = slices.MinFunc(slices.Collect(maps.Keys(before)), func(a, b tp) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+		l = w.logs[at]
+	}
 	r := &reading{at: at, offset: l.start + w.Int64N(l.end-l.start+1)}
 	id := readsInTransactions
 	w.request("begin a reader's transaction", func() (sarama.KError, error) {

@@ -168,7 +168,7 @@ func (w *world) step() string {
 		do     func() string
 	}
 	kinds := []kind{
-		{24, w.append}, {24, w.commitSomewhere}, {10, w.reset}, {8, w.begin}, {10, w.finish}, {5, w.beginReading}, {5, w.finishReading}, {6, w.deleteRecords}, {4, w.retention}, {5, w.deleteTopic}, {4, w.deleteGroup},
+		{24, w.append}, {24, w.commitSomewhere}, {10, w.reset}, {8, w.begin}, {10, w.finish}, {8, w.beginReading}, {8, w.finishReading}, {6, w.deleteRecords}, {4, w.retention}, {5, w.deleteTopic}, {4, w.deleteGroup},
 	}
 	total := 0
 	for _, k := range kinds {
