@@ -150,3 +150,12 @@ func (m *model) holds(x []float64) float64 {
 	}
 	return p
 }
+
+// over is by how much the bounds are expected to be broken.
+func (m *model) over(x []float64) float64 {
+	sum := 0.0
+	for _, b := range m.bounds {
+		sum += max(b.Mean(x)-b.edge, 0)
+	}
+	return sum
+}

@@ -93,7 +93,7 @@ type candidate struct {
 // most candidates are looked at, and fewer once there are so many trials that each takes long.
 func most(history []Trial) int {
 	if len(history) > 60 {
-		return 1200
+		return 500
 	}
 	return 2000
 }

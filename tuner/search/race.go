@@ -19,7 +19,7 @@ func (s *gpSearch) race(m *model, history []Trial) (space.Point, float64) {
 		}
 		seen[h.Point.Key()] = true
 		x := s.t.encode(h.Point)
-		if m.holds(x) < 0.5 {
+		if m.over(x) > 0 {
 			continue
 		}
 		mean, variance := m.objective.Predict(x)

@@ -98,9 +98,7 @@ func (s *gpSearch) centre(m *model, history []Trial) space.Point {
 	for _, h := range history {
 		x := s.t.encode(h.Point)
 		v := m.objective.Mean(x)
-		if p := m.holds(x); p < 0.5 {
-			v -= 10 * (1 - p) // none may hold: then the likeliest to
-		}
+		v -= 10 * m.over(x) // none may hold: then the nearest to it
 		if v > top {
 			best, top = h.Point, v
 		}
