@@ -89,11 +89,15 @@ func traffic(t *testing.T, addr string) {
 	}()
 	go func() {
 		defer func() { ended <- struct{}{} }()
-		for ctx.Err() == nil {
+		for n := 1; ctx.Err() == nil; n++ {
 			_, _, _ = producer.SendMessage(&sarama.ProducerMessage{Topic: labTopic, Value: sarama.ByteEncoder(make([]byte, 100))})
+			wait := 10 * time.Millisecond
+			if n%300 == 0 {
+				wait = 2 * time.Second // the group catches up: while its lag does not fall there is no time to drain it
+			}
 			select {
 			case <-ctx.Done():
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(wait):
 			}
 		}
 	}()
