@@ -36,7 +36,7 @@ func TestWhatAnAgentMayAskFor(t *testing.T) {
 		"scaling":                             {"scale sts/kafka --replicas=0 -n kafka", "scale: must be patch", true},
 		"a restart":                           {"rollout restart sts/kafka -n kafka", "rollout: must be patch", true},
 		"somebody else's name":                {"get pods --as=admin", "--as: an agent is who it is", false},
-		"another file of rights":              {"get pods --kubeconfig /root/.kube/config", "--kubeconfig: an agent", false},
+		"another file of rights":              {"get pods --kubeconfig /elsewhere/config", "--kubeconfig: an agent", false},
 		"a patch under the name of the tuner": {"patch sts/kafka -n kafka --field-manager=kafkalab-tuner -p {}", "--field-manager: an agent", false},
 		"a flag without its value":            {"get pods -n", "-n: needs a value", false},
 	} {
