@@ -18,7 +18,7 @@ func TestKilledAnywhere(t *testing.T) {
 		w, j := newWorld(f.Space()), &journal{}
 		run(t, f, w, j, isDone)
 		agree(t, w, j)
-		want, patches, records, sets, events = story(j.records), w.patches, len(j.records), w.sets, len(w.events)
+		want, patches, records, sets, events = story(j.all()), w.patches, len(j.all()), w.sets, len(w.events)
 	})
 	t.Logf("%d records, %d patches: %q", records, sets, want)
 	if len(want) < 4 || !slices.ContainsFunc(want, func(s string) bool { return s == "2 io 2→4 kept " }) {
@@ -37,7 +37,7 @@ func TestKilledAnywhere(t *testing.T) {
 				j.dieAt, w.killSet = 0, 0
 				run(t, f, w, j, isDone)
 				agree(t, w, j)
-				if diff := cmp.Diff(want, story(j.records)); diff != "" {
+				if diff := cmp.Diff(want, story(j.all())); diff != "" {
 					t.Errorf("another story than without the kill (-want +got):\n%s", diff)
 				}
 				if diff := cmp.Diff(patches, w.patches); diff != "" {

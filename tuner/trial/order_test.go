@@ -108,7 +108,7 @@ func TestApproval(t *testing.T) {
 		o.stop()
 		agree(t, o.w, o.j)
 		if o.w.point()["io"] != 8 {
-			t.Errorf("want 8 threads in the end (got %q)", story(o.j.records))
+			t.Errorf("want 8 threads in the end (got %q)", story(o.j.all()))
 		}
 	})
 }
@@ -149,7 +149,7 @@ func TestAbort(t *testing.T) {
 		if late := o.w.back().Sub(at); late < 0 || late > 10*time.Second {
 			t.Errorf("want it taken back at once (got it after %s)", late)
 		}
-		tr := study.Fold(o.j.records).Trials[s.Trial.Number-1]
+		tr := study.Fold(o.j.all()).Trials[s.Trial.Number-1]
 		if tr.Outcome != ledger.OutcomeDiscarded || tr.Failure != "aborted" || tr.Author != "sre" || !strings.Contains(tr.Reason, "not now") {
 			t.Errorf("want it attributed (got %+v)", tr)
 		}
@@ -230,7 +230,7 @@ func TestTheEndOfASearch(t *testing.T) {
 				_, s := run(t, f, w, j, isDone)
 				agree(t, w, j)
 				if got := w.point().Key(); got != c.want || !strings.Contains(s.Reason, c.reason) {
-					t.Errorf("want %s and %q (got %s and %q): %q", c.want, c.reason, got, s.Reason, story(j.records))
+					t.Errorf("want %s and %q (got %s and %q): %q", c.want, c.reason, got, s.Reason, story(j.all()))
 				}
 				var closing []string
 				for _, tr := range s.Trials {
@@ -263,7 +263,7 @@ func TestAWinnerByLuck(t *testing.T) {
 		_, s := run(t, f, w, j, isDone)
 		agree(t, w, j)
 		if got := w.point().Key(); got != "heap=256 io=2" || !strings.Contains(s.Reason, "already good") {
-			t.Errorf("want the start again (got %s, %q): %q", got, s.Reason, story(j.records))
+			t.Errorf("want the start again (got %s, %q): %q", got, s.Reason, story(j.all()))
 		}
 	})
 }
@@ -282,7 +282,7 @@ func TestAStepAtATime(t *testing.T) {
 			}
 		}
 		if w.point()["io"] != 8 {
-			t.Errorf("want 8 threads in the end (got %q)", story(j.records))
+			t.Errorf("want 8 threads in the end (got %q)", story(j.all()))
 		}
 	})
 }
@@ -305,7 +305,7 @@ func TestAllKnobsAtOnce(t *testing.T) {
 			run(t, f, w, j, isDone)
 		}
 		agree(t, w, j)
-		return w.point().Key(), story(j.records)
+		return w.point().Key(), story(j.all())
 	}
 	in(t, func(t *testing.T) {
 		got, want := study(t, 0)

@@ -77,7 +77,7 @@ func TestABreachIsTakenBack(t *testing.T) {
 				run(t, f, w, j, isDone)
 				agree(t, w, j)
 				if w.back().IsZero() || w.point()["io"] == 4 {
-					t.Fatalf("want it taken back (got %q)", story(j.records))
+					t.Fatalf("want it taken back (got %q)", story(j.all()))
 				}
 				first, _ := w.came()
 				for i, m := range w.past {
@@ -91,12 +91,12 @@ func TestABreachIsTakenBack(t *testing.T) {
 					}
 					late := w.past[i+1].at.Sub(began)
 					if late > bound(f) {
-						t.Errorf("%s stayed for %s after its breach began, the bound is %s: %q", m.point.Key(), late, bound(f), story(j.records))
+						t.Errorf("%s stayed for %s after its breach began, the bound is %s: %q", m.point.Key(), late, bound(f), story(j.all()))
 					}
 					took = append(took, late)
 				}
-				if !strings.Contains(strings.Join(reasons(j.records), "\n"), "guard slow: want at most 1 (got 9)") {
-					t.Errorf("want the guard named (got %q)", reasons(j.records))
+				if !strings.Contains(strings.Join(reasons(j.all()), "\n"), "guard slow: want at most 1 (got 9)") {
+					t.Errorf("want the guard named (got %q)", reasons(j.all()))
 				}
 			})
 		})
@@ -183,10 +183,10 @@ func TestWhatWasKeptBreachesLater(t *testing.T) {
 				}
 				run(t, f, w, j, isDone)
 				agree(t, w, j)
-				s := study.Fold(j.records)
+				s := study.Fold(j.all())
 				i := slices.IndexFunc(s.Trials, func(tr study.Trial) bool { return tr.Purpose == ledger.Rollback })
 				if i < 0 || s.Trials[i].After["io"] != 2 || s.Incumbent["io"] == 4 {
-					t.Errorf("want a way back to 2 threads (got %q)", story(j.records))
+					t.Errorf("want a way back to 2 threads (got %q)", story(j.all()))
 				}
 			})
 		})
@@ -207,8 +207,8 @@ func TestAGuardThatCannotBeAsked(t *testing.T) {
 		f.Windows.SettleLimit, f.Windows.Settle = 10*time.Minute, 5*time.Minute
 		run(t, f, w, j, isDone)
 		agree(t, w, j)
-		if !slices.Contains(story(j.records), "2 io 2→4 inconclusive blind") || w.point()["io"] == 4 {
-			t.Errorf("want it taken back, and nothing said against it (got %q)", story(j.records))
+		if !slices.Contains(story(j.all()), "2 io 2→4 inconclusive blind") || w.point()["io"] == 4 {
+			t.Errorf("want it taken back, and nothing said against it (got %q)", story(j.all()))
 		}
 	})
 }
@@ -223,7 +223,7 @@ func TestTheStartBreachesAGuard(t *testing.T) {
 		run(t, f, w, j, isDone)
 		agree(t, w, j)
 		if w.point()["io"] != 8 {
-			t.Errorf("want 8 threads, which end the breach (got %q)", story(j.records))
+			t.Errorf("want 8 threads, which end the breach (got %q)", story(j.all()))
 		}
 	})
 }
@@ -247,7 +247,7 @@ func TestTheSwitch(t *testing.T) {
 		at := time.Now()
 		until(t, board, func(s status.Snapshot) bool { return s.State == status.Paused && s.Reason == "the switch is off" })
 		if late := w.back().Sub(at); late < 0 || late > 10*time.Second {
-			t.Errorf("want the change taken back at once (got it after %s: %q)", late, story(j.records))
+			t.Errorf("want the change taken back at once (got it after %s: %q)", late, story(j.all()))
 		}
 		patches := len(w.patches)
 		time.Sleep(time.Hour)
@@ -295,7 +295,7 @@ func TestBudgetsOfSafety(t *testing.T) {
 				c.set(&f, w)
 				_, s := run(t, f, w, j, isDone)
 				if !strings.Contains(s.Reason, c.reason) {
-					t.Errorf("want %q (got %q, %q)", c.reason, s.Reason, story(j.records))
+					t.Errorf("want %q (got %q, %q)", c.reason, s.Reason, story(j.all()))
 				}
 				agree(t, w, j)
 			})
@@ -336,7 +336,7 @@ func TestTheLoadShifts(t *testing.T) {
 		}
 		cancel()
 		<-done
-		if s := study.Fold(j.records); !slices.ContainsFunc(j.records, func(r ledger.Record) bool {
+		if s := study.Fold(j.all()); !slices.ContainsFunc(j.all(), func(r ledger.Record) bool {
 			return r.Kind == ledger.Shifted && strings.Contains(r.Reason, "goodput was")
 		}) {
 			t.Errorf("want the shift told (got %+v)", s.Finished)

@@ -96,10 +96,10 @@ func TestOutcomes(t *testing.T) {
 				c.world(w)
 				run(t, f, w, j, isDone)
 				agree(t, w, j)
-				trials := study.Fold(j.records).Trials
+				trials := study.Fold(j.all()).Trials
 				i := slices.IndexFunc(trials, func(tr study.Trial) bool { return tr.Change.Knob == "io" && tr.Change.New == 4 })
 				if i < 0 {
-					t.Fatalf("io 4 was never tried: %q", story(j.records))
+					t.Fatalf("io 4 was never tried: %q", story(j.all()))
 				}
 				tr := trials[i]
 				if tr.Outcome != c.outcome || tr.Failure != c.failure || !strings.Contains(tr.Reason, c.reason) {
@@ -150,7 +150,7 @@ func TestTheIncumbentDiesOnce(t *testing.T) {
 		run(t, f, w, j, func(s status.Snapshot) bool {
 			return s.State == status.Holding && strings.Contains(s.Reason, "could not be measured") && strings.Contains(s.Reason, "seen later")
 		})
-		if n := len(j.records); n != 1 {
+		if n := len(j.all()); n != 1 {
 			t.Errorf("want nothing measured (got %d records)", n)
 		}
 		run(t, f, w, j, isDone)
@@ -164,7 +164,7 @@ func TestTheIncumbentIsChangedInTheBroker(t *testing.T) {
 		w, j := newWorld(f.Space()), &journal{}
 		w.bad = func(time.Time) error { w.dynamic = space.Point{"io": 3}; return nil }
 		run(t, f, w, j, func(s status.Snapshot) bool { return s.State == status.Holding && strings.Contains(s.Reason, "io=3") })
-		if n := len(j.records); n != 1 {
+		if n := len(j.all()); n != 1 {
 			t.Errorf("want nothing measured (got %d records)", n)
 		}
 		w.bad, w.dynamic = nil, nil
@@ -186,8 +186,8 @@ func TestOneBadWindowIsReplaced(t *testing.T) {
 			return nil
 		}
 		run(t, f, w, j, isDone)
-		if !slices.Contains(story(j.records), "2 io 2→4 kept ") {
-			t.Errorf("want io 4 kept in spite of %d bad windows (got %q)", bad, story(j.records))
+		if !slices.Contains(story(j.all()), "2 io 2→4 kept ") {
+			t.Errorf("want io 4 kept in spite of %d bad windows (got %q)", bad, story(j.all()))
 		}
 	})
 }
@@ -196,7 +196,7 @@ func TestSomebodyElse(t *testing.T) {
 	at := func(phase ledger.Phase, j *journal, act func(w *world)) func(*world) {
 		done := false
 		return func(w *world) {
-			tr := study.Fold(j.records).Running()
+			tr := study.Fold(j.all()).Running()
 			if done || tr == nil || tr.Phase != phase || tr.Change.Knob != "io" {
 				return
 			}
@@ -229,10 +229,10 @@ func TestSomebodyElse(t *testing.T) {
 						return isDone(s) || s.State == status.Holding && strings.Contains(s.Reason, "many")
 					}
 					run(t, f, w, j, end)
-					s := study.Fold(j.records)
+					s := study.Fold(j.all())
 					i := slices.IndexFunc(s.Trials, func(tr study.Trial) bool { return tr.Outcome == ledger.OutcomeDiscarded })
 					if i < 0 {
-						t.Fatalf("want a discarded trial (got %q)", story(j.records))
+						t.Fatalf("want a discarded trial (got %q)", story(j.all()))
 					}
 					if got := s.Trials[i]; !strings.HasPrefix(got.Author, "kubectl-") || !strings.Contains(got.Reason, got.Author) {
 						t.Errorf("want the author named (got author %q, reason %q)", got.Author, got.Reason)
@@ -243,12 +243,12 @@ func TestSomebodyElse(t *testing.T) {
 						}
 						return
 					}
-					n := slices.IndexFunc(j.records, func(r ledger.Record) bool { return r.Kind == ledger.Outside })
+					n := slices.IndexFunc(j.all(), func(r ledger.Record) bool { return r.Kind == ledger.Outside })
 					if n < 0 {
 						// The change was taken together with the trial's own end: the knob went back to what the incumbent was.
 						t.Fatalf("want the change recorded")
 					}
-					if r := j.records[n]; r.Point.Key() != c.want || !strings.HasPrefix(r.Author, "kubectl-") {
+					if r := j.all()[n]; r.Point.Key() != c.want || !strings.HasPrefix(r.Author, "kubectl-") {
 						t.Errorf("want %s by kubectl recorded (got %s by %s)", c.want, r.Point.Key(), r.Author)
 					}
 					agree(t, w, j)
@@ -305,7 +305,7 @@ func TestTakingBackOutlastsAnOutage(t *testing.T) {
 		w.goodput = func(space.Point) float64 { return 1000 }
 		var until time.Time
 		w.down = func() error {
-			tr := study.Fold(j.records).Running()
+			tr := study.Fold(j.all()).Running()
 			if tr != nil && tr.Phase == ledger.Judged && until.IsZero() {
 				until = time.Now().Add(10 * time.Minute)
 			}
@@ -356,7 +356,7 @@ func TestAnOldIncumbentIsMeasuredAgain(t *testing.T) {
 		w, j := newWorld(f.Space()), &journal{}
 		run(t, f, w, j, isDone)
 		last, limit := time.Time{}, f.Windows.MaxAge
-		for _, r := range j.records {
+		for _, r := range j.all() {
 			switch {
 			case r.Kind == ledger.Measured || r.Phase == ledger.Kept:
 				last = r.Time
@@ -429,14 +429,14 @@ func TestAnotherModeDuringATrial(t *testing.T) {
 					f := testFile(t)
 					w, j := newWorld(f.Space()), &journal{dieAt: i + 3, after: true} // a session and a measurement come first
 					w.goodput = func(space.Point) float64 { return 1000 }            // nothing is kept
-					if run(t, f, w, j, isDone); j.records[len(j.records)-1].Phase != phase {
+					if run(t, f, w, j, isDone); j.all()[len(j.all())-1].Phase != phase {
 						t.Fatalf("it was meant to be killed in phase %s", phase)
 					}
 					patched, left := len(w.patches), w.env["HEAP"]
 					f.Mode, j.dieAt = mode, 0
 					run(t, f, w, j, func(s status.Snapshot) bool { return s.Trial == nil && s.State != status.Holding })
 					agree(t, w, j)
-					tr := study.Fold(j.records).Trials[0]
+					tr := study.Fold(j.all()).Trials[0]
 					if tr.Outcome != ledger.OutcomeDiscarded || tr.Failure != "mode-changed" || !strings.Contains(tr.Reason, string(mode)) {
 						t.Errorf("want it discarded for the mode (got %s %q: %s)", tr.Outcome, tr.Failure, tr.Reason)
 					}
@@ -448,8 +448,8 @@ func TestAnotherModeDuringATrial(t *testing.T) {
 					if c := s.Changes[len(s.Changes)-1]; c.Author != "agent" || c.Knob != "io" {
 						t.Errorf("want what the agent did recorded (got %+v)", c)
 					}
-					if i := slices.IndexFunc(j.records, func(r ledger.Record) bool { return r.Kind == ledger.Outside }); j.records[i].Author != "agent" {
-						t.Errorf("want nobody blamed for the tuner's own value (got %+v)", j.records[i])
+					if i := slices.IndexFunc(j.all(), func(r ledger.Record) bool { return r.Kind == ledger.Outside }); j.all()[i].Author != "agent" {
+						t.Errorf("want nobody blamed for the tuner's own value (got %+v)", j.all()[i])
 					}
 					if len(w.patches) != patched || w.deletes > 0 {
 						t.Errorf("mode %s acted: %q", mode, w.patches[patched:])
@@ -467,10 +467,10 @@ func TestAnotherObjective(t *testing.T) {
 		w, j := newWorld(f.Space()), &journal{}
 		w.goodput = func(space.Point) float64 { return 1000 }
 		run(t, f, w, j, isDone)
-		tried := len(study.Fold(j.records).Trials)
+		tried := len(study.Fold(j.all()).Trials)
 		f.Digest, f.Budgets.Trials = "links", tried
-		if run(t, f, w, j, isDone); len(study.Fold(j.records).Trials) != tried {
-			t.Errorf("want nothing tried again for another link (got %q)", story(j.records))
+		if run(t, f, w, j, isDone); len(study.Fold(j.all()).Trials) != tried {
+			t.Errorf("want nothing tried again for another link (got %q)", story(j.all()))
 		}
 		f.Digest, f.Objective.Margin = "margin", 0.5
 		_, s := run(t, f, w, j, isDone)

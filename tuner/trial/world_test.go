@@ -227,6 +227,7 @@ func (w *world) Emit(_ context.Context, e apply.Event) error {
 
 // journal keeps records like the ledger does, through JSON, and can die before or after a record.
 type journal struct {
+	mu      sync.Mutex
 	records []ledger.Record
 	dieAt   int // the number of the append at which the program dies; 0: never
 	after   bool
@@ -234,6 +235,8 @@ type journal struct {
 }
 
 func (j *journal) Append(r ledger.Record) (ledger.Record, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	j.appends++
 	if j.appends == j.dieAt && !j.after {
 		return ledger.Record{}, errKilled
@@ -252,6 +255,13 @@ func (j *journal) Append(r ledger.Record) (ledger.Record, error) {
 		return ledger.Record{}, errKilled
 	}
 	return back, nil
+}
+
+// all is what the journal holds so far; a runner may be writing to it.
+func (j *journal) all() []ledger.Record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.records)
 }
 
 func testFile(t *testing.T) config.File {
@@ -275,7 +285,7 @@ objective: {slo: 200ms}
 func newRunner(t *testing.T, f config.File, w *world, j *journal) (*trial.Runner, *status.Board) {
 	t.Helper()
 	c := trial.Config{
-		File: f, Cluster: w, Broker: w, Meter: w, Herald: w, Journal: j, Records: slices.Clone(j.records),
+		File: f, Cluster: w, Broker: w, Meter: w, Herald: w, Journal: j, Records: j.all(),
 		Sentry: guard.NewReader(w, f), Stop: w.stop,
 	}
 	c.Board = status.NewBoard(trial.First(c))
@@ -331,14 +341,14 @@ func story(records []ledger.Record) []string {
 // agree fails the test unless the cluster is as the ledger says.
 func agree(t *testing.T, w *world, j *journal) {
 	t.Helper()
-	s := study.Fold(j.records)
+	s := study.Fold(j.all())
 	if s.Running() != nil {
 		t.Errorf("a trial was left running: %+v", s.Running())
 	}
 	if got, want := w.point().Key(), s.Desired().Key(); got != want {
 		t.Errorf("the cluster has %s, the ledger says %s", got, want)
 	}
-	if errs := study.Verify(j.records); len(errs) > 0 {
+	if errs := study.Verify(j.all()); len(errs) > 0 {
 		t.Errorf("the ledger is not in order: %v", errors.Join(errs...))
 	}
 }
