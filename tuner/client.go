@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -18,6 +14,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/internal/cli"
 	"github.com/kafkalab/kafkalab/tuner/api"
+	"github.com/kafkalab/kafkalab/tuner/orders"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
 )
@@ -28,6 +25,10 @@ type order struct {
 	number    int
 	knobs     map[string]string
 	tokenFile string
+}
+
+func (s *settings) client() api.Client {
+	return api.Client{Address: s.address, TokenFile: s.order.tokenFile}
 }
 
 func (s *settings) clientFlags(app *cli.App) {
@@ -82,14 +83,14 @@ func (s *settings) ask(ctx context.Context, command string, out io.Writer) error
 			path += "?trial=" + strconv.Itoa(s.order.number)
 		}
 		var w api.Why
-		if err := s.call(ctx, http.MethodGet, path, nil, &w); err != nil {
+		if err := s.client().Ask(ctx, path, &w); err != nil {
 			return err
 		}
 		_, err := io.WriteString(out, w.Text)
 		return err
 	case "ask":
 		var p status.Proposal
-		if err := s.call(ctx, http.MethodGet, "ask", nil, &p); err != nil {
+		if err := s.client().Ask(ctx, "ask", &p); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(out, "trial %d: %s %s → %s: %s\n", p.Trial, p.Env, p.Old, p.New, p.Reason)
@@ -108,11 +109,10 @@ func (s *settings) ask(ctx context.Context, command string, out io.Writer) error
 	if body.Knobs, err = values(s.order.knobs); err != nil {
 		return err
 	}
-	var done api.Accepted
-	if err := s.call(ctx, http.MethodPost, command, body, &done); err != nil {
+	if err := s.client().Order(ctx, orders.Command(command), body); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "accepted: %s\n", done.Accepted)
+	_, err = fmt.Fprintf(out, "accepted: %s\n", command)
 	return err
 }
 
@@ -133,7 +133,7 @@ func values(texts map[string]string) (space.Point, error) {
 
 func (s *settings) showTrials(ctx context.Context, out io.Writer) error {
 	var trials []status.Trial
-	if err := s.call(ctx, http.MethodGet, "trials", nil, &trials); err != nil {
+	if err := s.client().Ask(ctx, "trials", &trials); err != nil {
 		return err
 	}
 	if s.jsonOut {
@@ -154,50 +154,4 @@ func (s *settings) showTrials(ctx context.Context, out io.Writer) error {
 		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", tr.Number, tr.Summary(), outcome, effect, tr.Reason)
 	}
 	return t.Flush()
-}
-
-// call makes one request. What the tuner says against it is the error.
-func (s *settings) call(ctx context.Context, method, path string, body, into any) error {
-	base, err := url.Parse(strings.TrimSuffix(s.address, "/") + "/api/v1/" + path)
-	if err != nil {
-		return fmt.Errorf("ask tuner: %w", err)
-	}
-	var in bytes.Buffer
-	if body != nil {
-		if err := json.NewEncoder(&in).Encode(body); err != nil {
-			return fmt.Errorf("ask tuner: %w", err)
-		}
-	}
-	req, err := http.NewRequestWithContext(ctx, method, base.String(), &in)
-	if err != nil {
-		return fmt.Errorf("ask tuner: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if s.order.tokenFile != "" {
-		text, err := os.ReadFile(s.order.tokenFile)
-		if err != nil {
-			return fmt.Errorf("read token: %w", err)
-		}
-		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(text)))
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask tuner: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return fmt.Errorf("ask tuner: %w", err)
-	}
-	if resp.StatusCode/100 != 2 {
-		var f api.Failure
-		if json.Unmarshal(text, &f) == nil && f.Error != "" {
-			return fmt.Errorf("%s: %s", resp.Status, f.Error)
-		}
-		return fmt.Errorf("ask tuner at %s: want status 200 (got %s)", s.address, resp.Status)
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("read tuner's answer: %w", err)
-	}
-	return nil
 }

@@ -75,9 +75,11 @@ func (s *settings) flags(app *cli.App) {
 func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 	var s settings
 	var r replaying
+	var a agents
 	app := cli.New("tuner", about, stdout, stderr)
 	s.flags(app)
 	r.flags(app)
+	a.flags(app)
 	command, log, code, done := app.Parse(args)
 	if done {
 		return code
@@ -92,6 +94,8 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 		err = verifyLedger(stdout, s.ledger)
 	case "replay":
 		err = r.run(ctx, stdout, stderr)
+	case "mcp":
+		err = a.run(ctx, stdout, log)
 	case "report":
 		err = showReport(stdout, s.ledger, s.form, s.out)
 	case "status":

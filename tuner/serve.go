@@ -139,7 +139,9 @@ func (p *parts) listen(s settings) (err error) {
 	if p.page, err = page.New(p.board); err != nil {
 		return err
 	}
-	orders, err := api.New(api.Config{Board: p.board, Orders: &p.seat, TokenFile: s.tokenFile, Listen: s.listen, Logger: p.log})
+	orders, err := api.New(api.Config{
+		Board: p.board, Orders: &p.seat, File: p.config.File, Ledger: s.ledger, TokenFile: s.tokenFile, Listen: s.listen, Logger: p.log,
+	})
 	if err != nil {
 		return err
 	}

@@ -1,25 +1,24 @@
 // Package api is how programs and people talk to a running tuner over HTTP: what it is doing, every trial, why; and orders to it. API.md describes it.
+// Client is the other side.
 //
 // It promises that an order is answered with success only after it is in the ledger; that orders are taken from nobody but the holder of the token,
 // or, where the tuner listens on loopback only and has no token, from programs of this machine and not from a web page open in its browser. Reading is
-// free to whoever reaches the port, as it is for metrics; TLS and passwords for everything are internal/web's. It leaves out carrying orders out.
+// free to whoever reaches the port, as it is for metrics; TLS and passwords for everything are internal/web's. A proposal for which no budget is left is
+// refused. It leaves out carrying orders out.
 package api
 
 import (
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"strconv"
-	"strings"
+	"sync"
 
+	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/orders"
 	"github.com/kafkalab/kafkalab/tuner/space"
@@ -36,15 +35,19 @@ type Taker interface {
 type Config struct {
 	Board     *status.Board
 	Orders    Taker
-	TokenFile string // read at each order, so that it can be renewed; empty: orders from this machine only
-	Listen    string // the address that is listened on
+	File      config.File // what space and goal tell of
+	Ledger    string      // its file, for report and ledger
+	TokenFile string      // read at each order, so that it can be renewed; empty: orders from this machine only
+	Listen    string      // the address that is listened on
 	Logger    *slog.Logger
 }
 
 // API answers requests.
 type API struct {
-	c        Config
-	loopback bool
+	c     Config
+	guard Guard
+
+	proposing sync.Mutex // from the look at the budgets until the proposal is in the queue
 }
 
 // New checks the configuration.
@@ -56,11 +59,11 @@ func New(c Config) (*API, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	if c.TokenFile != "" {
-		if _, err := token(c.TokenFile); err != nil && !errors.Is(err, os.ErrNotExist) { // it may come later
+		if _, err := Token(c.TokenFile); err != nil && !errors.Is(err, os.ErrNotExist) { // it may come later
 			return nil, err
 		}
 	}
-	return &API{c: c, loopback: loopback(c.Listen)}, nil
+	return &API{c: c, guard: Guard{TokenFile: c.TokenFile, Listen: c.Listen, Logger: c.Logger}}, nil
 }
 
 // Routes are the handlers by pattern, for internal/web.
@@ -70,11 +73,15 @@ func (a *API) Routes() map[string]http.Handler {
 		"GET /api/v1/trials/{trial}": http.HandlerFunc(a.trial),
 		"GET /api/v1/why":            http.HandlerFunc(a.why),
 		"GET /api/v1/ask":            http.HandlerFunc(a.ask),
+		"GET /api/v1/space":          http.HandlerFunc(a.space),
+		"GET /api/v1/goal":           http.HandlerFunc(a.goal),
+		"GET /api/v1/report":         http.HandlerFunc(a.report),
+		"GET /api/v1/ledger":         http.HandlerFunc(a.ledger),
 	}
 	for _, c := range []orders.Command{
 		orders.Pause, orders.Resume, orders.Approve, orders.Reject, orders.Abort, orders.Rollback, orders.Propose, orders.Tell,
 	} {
-		routes["POST /api/v1/"+string(c)] = http.NewCrossOriginProtection().Handler(a.trusted(a.order(c)))
+		routes["POST /api/v1/"+string(c)] = a.guard.Handler(a.order(c))
 	}
 	return routes
 }
@@ -173,7 +180,7 @@ func (a *API) order(c orders.Command) http.HandlerFunc {
 		if body.Trial != nil {
 			o.Trial = *body.Trial
 		}
-		switch err := a.c.Orders.Order(o); {
+		switch err := a.take(o); {
 		case errors.Is(err, trial.ErrConflict):
 			fail(w, http.StatusConflict, err)
 		case errors.Is(err, trial.ErrInvalid):
@@ -184,6 +191,19 @@ func (a *API) order(c orders.Command) http.HandlerFunc {
 			answer(w, http.StatusAccepted, Accepted{Accepted: c})
 		}
 	}
+}
+
+// take hands an order on, unless it is a proposal that would not be tried.
+func (a *API) take(o orders.Order) error {
+	if o.Command != orders.Propose {
+		return a.c.Orders.Order(o)
+	}
+	a.proposing.Lock()
+	defer a.proposing.Unlock()
+	if err := a.mayPropose(a.c.Board.Snapshot(), o.Point); err != nil {
+		return err
+	}
+	return a.c.Orders.Order(o)
 }
 
 // longest text that a person may leave in the ledger.
@@ -216,77 +236,6 @@ func (o Order) check(c orders.Command) error {
 		bad("want both above 0 with tell, and none with anything else", fmt.Sprintf("%g, %g", o.Goodput, o.P99), "goodput, p99_ms")
 	}
 	return errors.Join(errs...)
-}
-
-// trusted lets only those through who may give orders.
-func (a *API) trusted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if code, err := a.examine(r); err != nil {
-			a.c.Logger.Warn("order refused", "path", r.URL.Path, "from", r.RemoteAddr, "err", err)
-			if code == http.StatusUnauthorized {
-				w.Header().Set("WWW-Authenticate", "Bearer")
-			}
-			fail(w, code, err)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (a *API) examine(r *http.Request) (code int, err error) {
-	// No page of another site can send this type without asking first, and it is never answered when it asks.
-	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return http.StatusUnsupportedMediaType, fmt.Errorf("header Content-Type: want application/json (got %q)", r.Header.Get("Content-Type"))
-	}
-	if a.c.TokenFile == "" {
-		switch {
-		case !a.loopback:
-			return http.StatusForbidden, errors.New("orders are taken where the tuner listens on loopback only, or by a token (--api.token-file)")
-		case !loopback(r.Host): // a name that leads here, on somebody else's page
-			return http.StatusForbidden, fmt.Errorf("header Host: want a loopback address (got %q)", r.Host)
-		}
-		return 0, nil
-	}
-	want, err := token(a.c.TokenFile)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return http.StatusForbidden, fmt.Errorf("there is no token yet, so nobody may give orders: %w", err)
-	case err != nil:
-		return http.StatusInternalServerError, err
-	}
-	got, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !found || subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
-		return http.StatusUnauthorized, errors.New("header Authorization: want Bearer and the token")
-	}
-	return 0, nil
-}
-
-// shortest token that cannot be found by trying.
-const shortest = 16
-
-func token(path string) (string, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	t := strings.TrimSpace(string(text))
-	if len(t) < shortest {
-		return "", fmt.Errorf("read token %s: want at least %d bytes (got %d)", path, shortest, len(t))
-	}
-	return t, nil
-}
-
-// loopback says whether an address with or without a port leads to this machine only.
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = strings.Trim(address, "[]")
-	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 func answer(w http.ResponseWriter, code int, v any) {
