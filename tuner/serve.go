@@ -39,8 +39,8 @@ type parts struct {
 	settings settings
 	config   trial.Config // of each term's runner
 	seat     seat
-	workload *apply.Workload
-	election *lead.Election // nil: the mode acts never
+	target   func(term int64) (target, error) // as the holder of that term of the lease writes to it
+	election *lead.Election                   // nil: the mode acts never
 	board    *status.Board
 	audit    *audit.Book
 	files    *status.Files
@@ -104,20 +104,14 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	if p.observer, err = observe.New(client, file); err != nil {
 		return nil, err
 	}
-	kube, err := apply.Connect(s.kubeconfig)
-	if err != nil {
-		return nil, err
-	}
-	target := apply.Target{Kind: file.Target.Kind, Namespace: file.Target.Namespace, Name: file.Target.Name, Container: file.Target.Container}
-	var variables []string
-	for _, k := range file.Knobs {
-		variables = append(variables, k.Env)
-	}
-	p.workload, err = apply.New(apply.Config{Client: kube, Target: target, Variables: variables, Deadline: file.Windows.Rollout, Logger: log})
+	clients, err := apply.Connect(s.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
 	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second, Elect: file.Mode.Acts()}
+	if p.target, err = reach(clients, file, p.brokers, log); err != nil {
+		return nil, err
+	}
 	p.audit = audit.New()
 	p.config = trial.Config{
 		File: file, Broker: p.brokers, Meter: p.observer, Sentry: guard.NewReader(client, file), Stop: s.stopped,
@@ -128,7 +122,7 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	p.board = status.NewBoard(first)
 	p.config.Board = p.board
 	if file.Mode.Acts() {
-		if err := p.elect(kube); err != nil {
+		if err := p.elect(clients.Kube); err != nil {
 			return nil, err
 		}
 	}

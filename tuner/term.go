@@ -15,7 +15,6 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/lead"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/orders"
-	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
 	"github.com/kafkalab/kafkalab/tuner/trial"
 )
@@ -27,8 +26,12 @@ func (p *parts) elect(kube kubernetes.Interface) (err error) {
 	if err != nil {
 		return fmt.Errorf("name this process: %w", err)
 	}
+	unclaimed, err := p.target(0)
+	if err != nil {
+		return err
+	}
 	p.election, err = lead.New(lead.Config{
-		Client: kube, Namespace: t.Namespace, Name: "kafkalab-tuner-" + t.Name, Identity: host, Logger: p.log, Highest: p.workload.Highest,
+		Client: kube, Namespace: t.Namespace, Name: "kafkalab-tuner-" + t.Name, Identity: host, Logger: p.log, Highest: unclaimed.Highest,
 		Seen:    func(holder string) { p.waits(status.Standby, holder+" holds the lease") },
 		Trouble: func(err error) { p.waits(status.Holding, "take the lease: "+err.Error()) },
 	})
@@ -64,10 +67,12 @@ const again = 2 * time.Second
 // term claims the target, opens the ledger and runs the loop. What another tuner may have written to the ledger meanwhile is read anew.
 func (p *parts) term(ctx context.Context, term int64) (err error) {
 	c := p.config
-	workload := p.workload
+	target, err := p.target(term)
+	if err != nil {
+		return err
+	}
 	if term > 0 {
-		workload = workload.Under(term)
-		if err := p.claim(ctx, workload); err != nil || ctx.Err() != nil {
+		if err := p.claim(ctx, target); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
@@ -83,10 +88,7 @@ func (p *parts) term(ctx context.Context, term int64) (err error) {
 	if book.Torn() > 0 {
 		p.log.Warn("removed an unfinished record from the end of the ledger", "bytes", book.Torn())
 	}
-	if c.Cluster, err = p.cluster(workload); err != nil {
-		return err
-	}
-	c.Herald, c.Journal, c.Records, c.Term, c.Torn = workload, p.audit.Of(book, records), records, term, book.Torn()
+	c.Cluster, c.Herald, c.Journal, c.Records, c.Term, c.Torn = target, target, p.audit.Of(book, records), records, term, book.Torn()
 	runner, err := trial.New(c)
 	if err != nil {
 		return err
@@ -96,27 +98,9 @@ func (p *parts) term(ctx context.Context, term int64) (err error) {
 	return runner.Run(ctx)
 }
 
-// cluster is the way to the values: knobs that are dynamic, and whose text is a broker's setting as it stands, are changed without a restart.
-func (p *parts) cluster(w *apply.Workload) (trial.Cluster, error) {
-	settings := map[string]string{}
-	for _, k := range p.config.File.Space() {
-		if name, broker := k.Source.BrokerSetting(); broker && k.IsDynamic() && k.Format == space.Placeholder {
-			settings[k.Env] = name
-		}
-	}
-	if len(settings) == 0 {
-		return w, nil
-	}
-	d, err := apply.NewDynamic(apply.DynamicConfig{Brokers: p.brokers, Logger: p.log})
-	if err != nil {
-		return nil, err
-	}
-	return apply.NewMixed(apply.MixedConfig{Workload: w, Dynamic: d, Settings: settings, Logger: p.log})
-}
-
-func (p *parts) claim(ctx context.Context, w *apply.Workload) error {
+func (p *parts) claim(ctx context.Context, t target) error {
 	for {
-		err := w.Claim(ctx)
+		err := t.Claim(ctx)
 		if err == nil || ctx.Err() != nil || errors.Is(err, apply.ErrFenced) {
 			return err
 		}

@@ -23,7 +23,8 @@ func (s *Server) Node(t testing.TB, behave Behaviour) {
 	t.Helper()
 	conf := s.Kubeconfig(t)
 	manager, err := s.run("kube-controller-manager", "--kubeconfig="+conf, "--authentication-kubeconfig="+conf, "--authorization-kubeconfig="+conf,
-		"--secure-port=0", "--leader-elect=false", "--controllers=statefulset-controller,deployment-controller,replicaset-controller", "--profiling=false")
+		"--secure-port=0", "--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000", // they serve many tests at once
+		"--concurrent-statefulset-syncs=20", "--controllers=statefulset-controller,deployment-controller,replicaset-controller", "--profiling=false")
 	if err != nil {
 		t.Fatalf("start kube-controller-manager: %v", err)
 	}

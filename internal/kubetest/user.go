@@ -2,11 +2,18 @@ package kubetest
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
@@ -42,6 +49,38 @@ func (s *Server) Kubeconfig(t testing.TB, as ...User) string {
 		t.Fatalf("write kubeconfig: %v", err)
 	}
 	return file.Name()
+}
+
+// Create makes the objects of YAML documents, as the administrator. It takes a hundredth of the time of kubectl; the API server remembers the test
+// program as who made them.
+func (s *Server) Create(t testing.TB, manifest string) {
+	t.Helper()
+	conf := s.Config(t)
+	resources, err := dynamic.NewForConfig(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds, err := restmapper.GetAPIGroupResources(s.Client(t).Discovery())
+	if err != nil {
+		t.Fatalf("ask for the API's kinds: %v", err)
+	}
+	mapper := restmapper.NewDiscoveryRESTMapper(kinds)
+	for d := yaml.NewYAMLOrJSONDecoder(strings.NewReader(manifest), 4096); ; {
+		var u unstructured.Unstructured
+		if err := d.Decode(&u.Object); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatalf("read manifest: %v", err)
+		}
+		kind := u.GroupVersionKind()
+		m, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		if err != nil {
+			t.Fatalf("create %s %s: %v", u.GetKind(), u.GetName(), err)
+		}
+		if _, err := resources.Resource(m.Resource).Namespace(u.GetNamespace()).Create(t.Context(), &u, metav1.CreateOptions{}); err != nil {
+			t.Fatalf("create %s %s: %v", u.GetKind(), u.GetName(), err)
+		}
+	}
 }
 
 // Kubectl runs kubectl as the administrator and returns what it printed. A document for "-f -" can be given by KubectlIn.

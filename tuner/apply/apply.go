@@ -127,7 +127,7 @@ func (w *Workload) view(o *object, container *corev1.Container) (v View, err err
 		}
 	}
 	defer func() { w.contest.look(v) }()
-	_ = json.Unmarshal([]byte(o.Annotations[DynamicAnnotation]), &v.notes) // what is no note of ours is none
+	v.notes = notesOf(o)
 	v.authors(o.ManagedFields, w.c.Target.Container, w.c.Variables)
 	v.Rest, err = digest(o, w.c.Target.Container, w.c.Variables)
 	return v, err
@@ -158,6 +158,9 @@ func sum(spec any) (string, error) {
 // ErrChanged says that the variable holds neither the old nor the new value: somebody else wrote it.
 var ErrChanged = errors.New("changed by somebody else")
 
+// Restarts says whether a change of the variable restarts the brokers, as each of the pod template does.
+func (w *Workload) Restarts(string) bool { return true }
+
 // ErrRefused says that the API server or a broker will not take the change: no right to it, an admission policy, an invalid object or value. Trying
 // again is pointless.
 var ErrRefused = errors.New("refused")
@@ -171,9 +174,6 @@ func (w *Workload) Set(ctx context.Context, variable, old, new string) (View, er
 
 // set changes the variable, and in the same patch those that are given beside it whatever they hold: one rollout is enough for all.
 func (w *Workload) set(ctx context.Context, variable, old, new string, beside map[string]string) (View, error) {
-	if err := w.contest.check(variable); err != nil {
-		return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
-	}
 	for try := 1; ; try++ {
 		o, container, err := w.get(ctx)
 		if err != nil {
@@ -192,6 +192,9 @@ func (w *Workload) set(ctx context.Context, variable, old, new string, beside ma
 		if len(change) == 0 {
 			w.contest.mine(variable, old, new)
 			return w.view(o, container)
+		}
+		if err := w.contest.check(variable); err != nil && value != new {
+			return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
 		}
 		if err := w.fenced(o); err != nil {
 			return View{}, err

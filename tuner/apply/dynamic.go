@@ -25,7 +25,10 @@ type DynamicConfig struct {
 // A value is set for the whole cluster, so that a broker which joins later has it too. The cluster keeps it in its metadata, on its disks: it is
 // there after a restart, and hides what the broker's file says. So what is left at the end is as little as possible: values of single brokers
 // are removed, and the cluster's too when the files say the same.
-type Dynamic struct{ c DynamicConfig }
+type Dynamic struct {
+	c     DynamicConfig
+	fence func(context.Context) error // says before each request whether it may still be sent; nil: it may
+}
 
 // NewDynamic checks its configuration; it does not connect.
 func NewDynamic(c DynamicConfig) (*Dynamic, error) {
@@ -210,6 +213,11 @@ func (d *Dynamic) step(ctx context.Context, name string, a act) error {
 	d.c.Logger.Info("change a running broker", "what", what)
 	var err error
 	for try := 1; try <= attempts; try++ { // a broker that gives up network threads closes their connections, this one among them
+		if d.fence != nil {
+			if err := d.fence(ctx); err != nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+		}
 		err = d.c.Brokers.with(ctx, func(admin sarama.ClusterAdmin) error {
 			return admin.IncrementalAlterConfig(sarama.BrokerResource, a.broker, map[string]sarama.IncrementalAlterConfigsEntry{name: entry}, false)
 		})

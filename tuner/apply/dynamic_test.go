@@ -135,9 +135,18 @@ func threads(t *testing.T, b *kafkatest.Broker, kind string) int {
 	return len(regexp.MustCompile(`(?m)^"data-plane-kafka-`+kind+`-`).FindAllString(dump, -1))
 }
 
+// slots are for tests that run brokers: they need the processors for a while. Each holds one until it ends.
+var slots = make(chan struct{}, 3)
+
+func slot(t *testing.T) {
+	t.Helper()
+	slots <- struct{}{}
+	t.Cleanup(func() { <-slots })
+}
+
 func eventually(t *testing.T, what string, cond func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := cond()
 		if err == nil {
 			return
@@ -153,6 +162,8 @@ func variables(network, io string) kafkatest.Option {
 }
 
 func TestThreadsChangeWithoutARestart(t *testing.T) {
+	t.Parallel()
+	slot(t)
 	b := kafkatest.Start(t, variables("3", "4"))
 	l, pid := dynamicOf(t, b.Addr), b.PID()
 	// A node that is a controller too has several of each pool.
@@ -207,6 +218,8 @@ func equal(got, want int) error {
 }
 
 func TestWhatIsRefusedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	slot(t)
 	b := kafkatest.Start(t, variables("3", "4"))
 	l := dynamicOf(t, b.Addr)
 	for name, c := range map[string]struct{ setting, old, new, says string }{
@@ -243,6 +256,8 @@ func TestWhatIsRefusedLeavesNothing(t *testing.T) {
 
 // TestEveryBrokerGetsIt: brokers with values of their own, which hide the cluster's, and one that was left half-way.
 func TestEveryBrokerGetsIt(t *testing.T) {
+	t.Parallel()
+	slot(t)
 	c := kafkatest.StartCluster(t, 2, variables("3", "4"))
 	l := dynamicOf(t, c.Addrs()...)
 	if err := l.alter(t, "1", handler, "8"); err != nil { // a hop of a tuner that was killed

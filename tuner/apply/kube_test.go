@@ -3,8 +3,11 @@ package apply_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,17 +74,75 @@ func fate(p corev1.Pod) corev1.PodStatus {
 	return kubetest.Ready(p)
 }
 
-func target(t *testing.T, s *kubetest.Server, kind, namespace, more string, as ...kubetest.User) *apply.Workload {
-	t.Helper()
-	s.KubectlIn(t, manifest(kind, namespace, more), "apply", "-f", "-")
-	return look(t, s, kind, namespace, as...)
+// TestMain lets more tests wait at once than there are processors: for controllers, or for a grace to end, is what most of them do.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "32"); err != nil { // a flag of go test's still counts
+		panic(err)
+	}
+	os.Exit(m.Run())
 }
 
-func look(t *testing.T, s *kubetest.Server, kind, namespace string, as ...kubetest.User) *apply.Workload {
+// kube is one real API server with the real controllers for all tests that need one. Each has a namespace of its own.
+type kube struct {
+	*kubetest.Server
+	mu     sync.Mutex
+	behave map[string]kubetest.Behaviour // in a namespace
+}
+
+// in says what becomes of the pods of a namespace; without it that is fate.
+func (k *kube) in(namespace string, behave kubetest.Behaviour) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.behave[namespace] = behave
+}
+
+func (k *kube) node(p corev1.Pod) corev1.PodStatus {
+	k.mu.Lock()
+	behave := k.behave[p.Namespace]
+	k.mu.Unlock()
+	if behave == nil {
+		behave = fate
+	}
+	return behave(p)
+}
+
+func TestOnKubernetes(t *testing.T) {
+	t.Parallel()
+	s := &kube{Server: kubetest.Start(t), behave: map[string]kubetest.Behaviour{}}
+	s.Node(t, s.node)
+	s.definitions(t)
+	for name, test := range map[string]func(*testing.T, *kube){
+		"a value that the pod cannot hold":      aValueThatThePodCannotHold,
+		"an outside patch":                      anOutsidePatch,
+		"there and back":                        thereAndBack,
+		"a controller that puts it back":        aControllerThatPutsItBack,
+		"rights are asked for before":           rightsAreAskedForBefore,
+		"an earlier holder":                     anEarlierHolder,
+		"dynamic and other variables":           mixed,
+		"dynamic variables where nothing rolls": mixedWhereNothingRestarts,
+		"a Kafka resource of Strimzi's":         strimzi,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+func target(t *testing.T, s *kube, kind, namespace, more string, as ...kubetest.User) *apply.Workload {
+	t.Helper()
+	s.Create(t, manifest(kind, namespace, more))
+	return look(t, s, kind, namespace, patient, as...)
+}
+
+// patient is longer than anything takes that succeeds, however busy the machine is.
+const patient = 3 * time.Minute
+
+func look(t *testing.T, s *kube, kind, namespace string, deadline time.Duration, as ...kubetest.User) *apply.Workload {
 	t.Helper()
 	w, err := apply.New(apply.Config{
 		Client: s.Client(t, as...), Target: apply.Target{Kind: kind, Namespace: namespace, Name: "kafka", Container: "kafka"},
-		Variables: []string{heap, "KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"}, Deadline: 25 * time.Second, Poll: 50 * time.Millisecond,
+		Variables: []string{heap, "KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"}, Deadline: deadline, Poll: 50 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -89,10 +150,8 @@ func look(t *testing.T, s *kubetest.Server, kind, namespace string, as ...kubete
 	return w
 }
 
-// TestAValueThatThePodCannotHold is tried, named, explained and taken back, on a real API server with the real controllers.
-func TestAValueThatThePodCannotHold(t *testing.T) {
-	s := kubetest.Start(t)
-	s.Node(t, fate)
+// aValueThatThePodCannotHold is tried, named, explained and taken back.
+func aValueThatThePodCannotHold(t *testing.T, s *kube) {
 	for name, c := range map[string]struct {
 		size  string
 		class apply.Class
@@ -122,7 +181,11 @@ func TestAValueThatThePodCannotHold(t *testing.T) {
 				if _, err := w.Set(t.Context(), heap, old, new); err != nil {
 					t.Fatal(err)
 				}
-				err := w.Rollout(t.Context())
+				waits := w
+				if c.class == apply.Probe { // known by nothing but the end of the deadline
+					waits = look(t, s, k, strings.ToLower(kind)+"-"+c.size, 20*time.Second)
+				}
+				err := waits.Rollout(t.Context())
 				if got := apply.ClassOf(err); got != c.class || c.class == "" && err != nil {
 					t.Fatalf("want class %q (got %v)", c.class, err)
 				}
@@ -143,10 +206,8 @@ func TestAValueThatThePodCannotHold(t *testing.T) {
 	}
 }
 
-// TestAnOutsidePatch is noticed, and its author named, by nothing but the API server's record.
-func TestAnOutsidePatch(t *testing.T) {
-	s := kubetest.Start(t)
-	s.Node(t, kubetest.Ready)
+// anOutsidePatch is noticed, and its author named, by nothing but the API server's record.
+func anOutsidePatch(t *testing.T, s *kube) {
 	for name, c := range map[string]struct {
 		args   []string
 		author string
@@ -164,7 +225,7 @@ func TestAnOutsidePatch(t *testing.T) {
 		for _, kind := range []string{apply.StatefulSet, apply.Deployment} {
 			t.Run(name+", "+kind, func(t *testing.T) {
 				t.Parallel()
-				namespace := strings.ToLower(kind) + "-" + c.author
+				namespace := "outside-" + strings.ToLower(kind) + "-" + c.author
 				if c.knob {
 					namespace += "-knob"
 				}
@@ -197,9 +258,8 @@ func TestAnOutsidePatch(t *testing.T) {
 	}
 }
 
-// TestThereAndBack: a change that was undone before anybody looked has restarted the brokers all the same.
-func TestThereAndBack(t *testing.T) {
-	s := kubetest.Start(t)
+// thereAndBack: a change that was undone before anybody looked has restarted the brokers all the same.
+func thereAndBack(t *testing.T, s *kube) {
 	w := target(t, s, apply.StatefulSet, "back", "serviceName: kafka")
 	before, err := w.Look(t.Context())
 	if err != nil {
@@ -216,9 +276,8 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-// TestAControllerThatPutsItBack: a GitOps controller and the tuner would go on for ever.
-func TestAControllerThatPutsItBack(t *testing.T) {
-	s := kubetest.Start(t)
+// aControllerThatPutsItBack: a GitOps controller and the tuner would go on for ever.
+func aControllerThatPutsItBack(t *testing.T, s *kube) {
 	w := target(t, s, apply.StatefulSet, "gitops", "serviceName: kafka")
 	old, new := heapOf("256m"), heapOf("512m")
 	git := `{"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":"KAFKA_HEAP_OPTS","value":"` + old + `"}]}]}}}}`
@@ -238,14 +297,18 @@ func TestAControllerThatPutsItBack(t *testing.T) {
 	if v, _ := w.Look(t.Context()); v.Env[heap] != old {
 		t.Errorf("want nothing sent any more (got %q)", v.Env[heap])
 	}
+	// What the other controller has set is where a trial's end would bring it: that needs nothing to be sent.
+	if v, err := w.Set(t.Context(), heap, new, old); err != nil || v.Env[heap] != old {
+		t.Errorf("want it to be there (got %q, %v)", v.Env[heap], err)
+	}
 	if _, err := w.Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err != nil {
 		t.Errorf("want what nobody else holds to be free (got %v)", err)
 	}
 }
 
-func TestRightsAreAskedForBefore(t *testing.T) {
-	s := kubetest.Start(t)
+func rightsAreAskedForBefore(t *testing.T, s *kube) {
 	tuner := kubetest.User{Name: "tuner"}
+	s.in("rights", kubetest.Starting)
 	w := target(t, s, apply.StatefulSet, "rights", "serviceName: kafka", tuner)
 	s.Kubectl(t, "-n", "rights", "create", "role", "tuner", "--verb=get", "--resource=statefulsets.apps")
 	s.Kubectl(t, "-n", "rights", "create", "rolebinding", "tuner", "--role=tuner", "--user=tuner")
@@ -287,10 +350,48 @@ rules:
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if err := w.Rollback(ctx); !errors.Is(err, context.DeadlineExceeded) { // there is no node, and it may look
+	if err := w.Rollback(ctx); !errors.Is(err, context.DeadlineExceeded) { // no broker becomes ready, and it may look
 		t.Errorf("rollback: %v", err)
 	}
-	if events, err := s.Client(t).CoreV1().Events("rights").List(t.Context(), metav1.ListOptions{}); err != nil || len(events.Items) != 1 {
+	ours := metav1.ListOptions{FieldSelector: "reason=TuningKept"}
+	if events, err := s.Client(t).CoreV1().Events("rights").List(t.Context(), ours); err != nil || len(events.Items) != 1 {
 		t.Errorf("want one event (got %v, %v)", events.Items, err)
+	}
+}
+
+// anEarlierHolder of the lease writes nothing any more, neither after the later one has claimed the target, nor what it has just begun.
+func anEarlierHolder(t *testing.T, s *kube) {
+	w := target(t, s, apply.StatefulSet, "holder", "serviceName: kafka")
+	for _, term := range []int64{4, 5} {
+		if err := w.Under(term).Claim(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := apply.NewDynamic(apply.DynamicConfig{Brokers: apply.Brokers{Bootstrap: []string{"127.0.0.1:1"}, Timeout: time.Second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mixed := func(term int64) *apply.Mixed {
+		m, err := apply.NewMixed(apply.MixedConfig{Workload: w.Under(term), Dynamic: d, Settings: map[string]string{"KAFKA_NUM_IO_THREADS": handler}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	before, err := w.Look(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mixed(4).Set(t.Context(), heap, heapOf("256m"), heapOf("512m")); !errors.Is(err, apply.ErrFenced) {
+		t.Errorf("a variable: want it refused (got %v)", err)
+	}
+	if _, err := mixed(4).Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); !errors.Is(err, apply.ErrFenced) {
+		t.Errorf("a dynamic setting: want it refused before a broker is asked (got %v)", err)
+	}
+	if now, err := w.Look(t.Context()); err != nil || now.Since(before) != nil || len(now.Pending) > 0 {
+		t.Errorf("want nothing written (got %+v, %v)", now, err)
+	}
+	if _, err := mixed(5).Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err == nil || errors.Is(err, apply.ErrFenced) {
+		t.Errorf("want the later holder to fail for its brokers only, which are not there (got %v)", err)
 	}
 }

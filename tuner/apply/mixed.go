@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -57,7 +59,16 @@ func NewMixed(c MixedConfig) (*Mixed, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	fenced := *c.Dynamic
+	fenced.fence = c.Workload.fence
+	c.Dynamic = &fenced
 	return &Mixed{c}, nil
+}
+
+// Restarts says whether a change of the variable restarts the brokers.
+func (m *Mixed) Restarts(variable string) bool {
+	_, dynamic := m.Settings[variable]
+	return !dynamic
 }
 
 // byKafka stands for an author where there is no record: Kafka keeps none of who changed a setting.
@@ -125,30 +136,53 @@ func (m *Mixed) settings(ctx context.Context) (Settings, error) {
 }
 
 // note writes the annotation when it says something else.
-func (m *Mixed) note(ctx context.Context, v View, variable string, h *held) error {
-	notes := maps.Clone(v.notes)
-	if notes == nil {
-		notes = map[string]held{}
+func (m *Mixed) note(ctx context.Context, variable string, h *held) error {
+	for try := 1; ; try++ {
+		o, _, err := m.get(ctx)
+		if err != nil {
+			return err
+		}
+		if err := m.fenced(o); err != nil {
+			return err
+		}
+		before := notesOf(o)
+		notes := map[string]held{}
+		maps.Copy(notes, before)
+		if delete(notes, variable); h != nil {
+			notes[variable] = *h
+		}
+		if maps.Equal(notes, before) {
+			return nil
+		}
+		text, err := json.Marshal(notes)
+		if err != nil {
+			return fmt.Errorf("encode annotation: %w", err)
+		}
+		value := any(string(text))
+		if len(notes) == 0 {
+			value = nil
+		}
+		err = m.write(ctx, types.MergePatchType, map[string]any{"metadata": map[string]any{
+			"resourceVersion": o.ResourceVersion, "annotations": map[string]any{DynamicAnnotation: value},
+		}})
+		switch {
+		case err == nil:
+			return nil
+		case !apierrors.IsConflict(err) || try == conflictTries:
+			return fmt.Errorf("annotate %s: %w", m.c.Target, err)
+		}
+		if err := pause(ctx, time.Duration(try)*50*time.Millisecond); err != nil {
+			return err
+		}
 	}
-	if delete(notes, variable); h != nil {
-		notes[variable] = *h
-	}
-	if maps.Equal(notes, v.notes) {
+}
+
+// notesOf reads the annotation. What is no note of ours is none.
+func notesOf(o *object) (notes map[string]held) {
+	if json.Unmarshal([]byte(o.Annotations[DynamicAnnotation]), &notes) != nil {
 		return nil
 	}
-	text, err := json.Marshal(notes)
-	if err != nil {
-		return fmt.Errorf("encode annotation: %w", err)
-	}
-	value := any(string(text))
-	if len(notes) == 0 {
-		value = nil
-	}
-	err = m.write(ctx, types.MergePatchType, map[string]any{"metadata": map[string]any{"annotations": map[string]any{DynamicAnnotation: value}}})
-	if err != nil {
-		return fmt.Errorf("annotate %s: %w", m.c.Target, err)
-	}
-	return nil
+	return notes
 }
 
 // Set changes one variable. One that running brokers take is changed there.
@@ -171,9 +205,6 @@ func (m *Mixed) Set(ctx context.Context, variable, old, new string) (View, error
 }
 
 func (m *Mixed) setDynamic(ctx context.Context, v View, variable, name, old, new string) error {
-	if err := m.contest.check(variable); err != nil {
-		return fmt.Errorf("set %s to %q: %w", variable, new, err)
-	}
 	o, container, err := m.get(ctx)
 	if err != nil {
 		return err
@@ -188,11 +219,14 @@ func (m *Mixed) setDynamic(ctx context.Context, v View, variable, name, old, new
 	if now := v.Env[variable]; now == plain.Env[variable] && !slices.Contains(path(name, old, new), now) && now != old && now != new {
 		return fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, now, ErrChanged)
 	}
+	if err := m.contest.check(variable); err != nil && v.Env[variable] != new {
+		return fmt.Errorf("set %s to %q: %w", variable, new, err)
+	}
 	h := held{Value: new, Variable: plain.Env[variable]}
 	if note, noted := v.notes[variable]; noted {
 		h.Variable = note.Variable
 	}
-	if err := m.note(ctx, v, variable, &h); err != nil {
+	if err := m.note(ctx, variable, &h); err != nil {
 		return err
 	}
 	if err := m.Dynamic.Set(ctx, name, old, new); err != nil {
@@ -281,7 +315,7 @@ func (m *Mixed) tidyOne(ctx context.Context, variable, name string) error {
 			return err
 		}
 	}
-	return m.note(ctx, v, variable, nil)
+	return m.note(ctx, variable, nil)
 }
 
 // everyFile says whether every broker would have the value without dynamic ones.

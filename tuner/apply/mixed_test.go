@@ -24,7 +24,7 @@ type machine struct {
 	*apply.Mixed
 	brokers apply.Brokers
 	broker  *kafkatest.Broker
-	kube    *kubetest.Server
+	kube    *kube
 
 	mu   sync.Mutex
 	runs [3]string // heap, network, io
@@ -53,26 +53,32 @@ func (m *machine) behave(p corev1.Pod) corev1.PodStatus {
 	return kubetest.Starting(p)
 }
 
-func newMachine(t *testing.T, strategy string) *machine {
+func newMachine(t *testing.T, s *kube, namespace, strategy string) *machine {
 	t.Helper()
-	m := &machine{runs: [3]string{heapOf("256m"), "3", "4"}, want: make(chan [3]string, 1), kube: kubetest.Start(t)}
+	m := &machine{runs: [3]string{heapOf("256m"), "3", "4"}, want: make(chan [3]string, 1), kube: s}
+	slot(t)
 	m.broker = kafkatest.Start(t, kafkatest.Deployed(), m.option(m.runs))
-	m.kube.Node(t, m.behave)
-	w := target(t, m.kube, apply.StatefulSet, "kafka", "serviceName: kafka\n  podManagementPolicy: Parallel\n  "+strategy)
+	s.in(namespace, m.behave)
+	w := target(t, s, apply.StatefulSet, namespace, "serviceName: kafka\n  podManagementPolicy: Parallel\n  "+strategy)
 	m.brokers = apply.Brokers{Bootstrap: []string{m.broker.Addr}, JVM: []string{"http://" + m.broker.MetricsAddr + "/metrics"}, Knobs: knobs(), Timeout: 5 * time.Second}
-	d, err := apply.NewDynamic(apply.DynamicConfig{Brokers: m.brokers})
+	m.Mixed = m.under(t, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	m.roll(t)
+	return m
+}
+
+func (m *machine) under(t *testing.T, w *apply.Workload, log *slog.Logger) *apply.Mixed {
+	t.Helper()
+	d, err := apply.NewDynamic(apply.DynamicConfig{Brokers: m.brokers, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Mixed, err = apply.NewMixed(apply.MixedConfig{
-		Workload: w, Dynamic: d, Settings: map[string]string{"KAFKA_NUM_NETWORK_THREADS": network, "KAFKA_NUM_IO_THREADS": handler},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	mixed, err := apply.NewMixed(apply.MixedConfig{
+		Workload: w, Dynamic: d, Settings: map[string]string{"KAFKA_NUM_NETWORK_THREADS": network, "KAFKA_NUM_IO_THREADS": handler}, Logger: log,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.roll(t)
-	return m
+	return mixed
 }
 
 func (m *machine) option(e [3]string) kafkatest.Option {
@@ -142,9 +148,9 @@ func (m *machine) from(t *testing.T, name string) apply.Source {
 	return all[m.broker.ID][name].Source
 }
 
-func TestMixed(t *testing.T) {
+func mixed(t *testing.T, s *kube) {
 	const networkVariable, ioVariable = "KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"
-	m := newMachine(t, "")
+	m := newMachine(t, s, "mixed", "")
 	start, err := m.Look(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +211,7 @@ func TestMixed(t *testing.T) {
 
 	// What a person writes into the variable counts, although the metadata would hide it.
 	before := m.set(t, ioVariable, "8", "16")
-	m.kube.Kubectl(t, "-n", "kafka", "set", "env", "statefulset/kafka", ioVariable+"=6")
+	m.kube.Kubectl(t, "-n", "mixed", "set", "env", "statefulset/kafka", ioVariable+"=6")
 	seen, err := m.Look(t.Context())
 	if got := seen.Since(before); err != nil || got == nil || got.Author != "kubectl-set" || seen.Env[ioVariable] != "6" {
 		t.Errorf("want the person's value, and who it was (got %+v, %v, %v)", got, seen.Env, err)
@@ -238,9 +244,22 @@ func TestMixed(t *testing.T) {
 	})
 }
 
-// TestMixedWhereNothingRestarts: the variable is written at once when the workload restarts nothing by itself.
-func TestMixedWhereNothingRestarts(t *testing.T) {
-	m := newMachine(t, "updateStrategy: {type: OnDelete}")
+// word is a logger's output that does something when a text is said.
+type word struct {
+	text string
+	do   func()
+}
+
+func (w word) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.text) {
+		w.do()
+	}
+	return len(p), nil
+}
+
+// mixedWhereNothingRestarts: the variable is written at once when the workload restarts nothing by itself.
+func mixedWhereNothingRestarts(t *testing.T, s *kube) {
+	m := newMachine(t, s, "quiet", "updateStrategy: {type: OnDelete}")
 	lives, err := m.Lives(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +272,7 @@ func TestMixedWhereNothingRestarts(t *testing.T) {
 		t.Errorf("want it written and no restart (got %v, %v, %s)", now.Since(lives), err, m.variable(t, "KAFKA_NUM_IO_THREADS"))
 	}
 	// Whoever deletes the pod gets the value from the variable, and then nothing is left over it.
-	m.kube.Kubectl(t, "-n", "kafka", "delete", "pod", "kafka-0")
+	m.kube.Kubectl(t, "-n", "quiet", "delete", "pod", "kafka-0")
 	m.roll(t)
 	m.effective(t, 256, 3, 8)
 	eventually(t, "nothing is left over it", func() error {
@@ -265,4 +284,24 @@ func TestMixedWhereNothingRestarts(t *testing.T) {
 		}
 		return nil
 	})
+	// Another tuner takes over in the middle of a change: the hop that is about to be sent is not, and the other one goes on from there.
+	const networkVariable = "KAFKA_NUM_NETWORK_THREADS"
+	later := m.under(t, m.Workload.Under(2), slog.New(slog.DiscardHandler))
+	takesOver := word{"num.network.threads to 12", func() {
+		if err := later.Claim(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}}
+	earlier := m.under(t, m.Workload.Under(1), slog.New(slog.NewTextHandler(takesOver, nil)))
+	if err := earlier.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := earlier.Set(t.Context(), networkVariable, "3", "16"); !errors.Is(err, apply.ErrFenced) {
+		t.Errorf("want it to stop on the way (got %v)", err)
+	}
+	m.effective(t, 256, 6, 8)
+	if _, err := later.Set(t.Context(), networkVariable, "3", "16"); err != nil {
+		t.Errorf("want the later one to go on (got %v)", err)
+	}
+	m.effective(t, 256, 16, 8)
 }

@@ -25,6 +25,8 @@ func knobs() []space.Knob {
 
 // TestReadBackFromARealBroker starts Kafka with the three variables and asks it what it runs with, then changes them and asks again.
 func TestReadBackFromARealBroker(t *testing.T) {
+	t.Parallel()
+	slot(t)
 	set := func(heap, network, io string) kafkatest.Option {
 		return kafkatest.Env(map[string]string{"KAFKA_HEAP_OPTS": heap, "KAFKA_NUM_NETWORK_THREADS": network, "KAFKA_NUM_IO_THREADS": io})
 	}

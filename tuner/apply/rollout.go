@@ -86,6 +86,8 @@ func (c Config) await(ctx context.Context, look func(ctx context.Context, waited
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(p.err, ErrFenced):
+			return p.err
 		case p.err != nil:
 			class, p.now = API, p.err.Error()
 		case p.failed != nil:
@@ -165,6 +167,9 @@ func (w *Workload) unblock(ctx context.Context, waited time.Duration) error {
 	}
 	if !o.ordered || o.observed < o.Generation {
 		return nil
+	}
+	if err := w.fenced(o); err != nil {
+		return err
 	}
 	pods, err := w.pods(ctx, o)
 	if err != nil {

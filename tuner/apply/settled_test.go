@@ -13,6 +13,8 @@ import (
 
 // TestSettled: a cluster of which one broker was restarted, as a rollout does.
 func TestSettled(t *testing.T) {
+	t.Parallel()
+	slot(t)
 	c := kafkatest.StartCluster(t, 2, kafkatest.Env(map[string]string{"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "15000"}))
 	looks := apply.Brokers{Bootstrap: c.Addrs(), Timeout: 5 * time.Second}
 	acts := looks

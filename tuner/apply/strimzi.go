@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/kafkalab/kafkalab/tuner/space"
 )
 
 // StrimziConfig of a Strimzi. Client, Resources, Namespace, Name, Variables and Brokers are required.
@@ -28,10 +30,12 @@ type StrimziConfig struct {
 	Name      string   // of the Kafka resource
 	Variables []string // named as in Kafka's own image: KAFKA_HEAP_OPTS, KAFKA_NUM_IO_THREADS
 	Brokers   Brokers
-	Version   string // of the API; default v1
+	Dynamic   []string // of Variables: settings that a running broker takes, so that the operator restarts nothing for them
+	Version   string   // of the API; default v1
 	Deadline  time.Duration
 	Poll      time.Duration
 	Logger    *slog.Logger
+	Term      int64 // of the lease under which it writes; 0: no lease is held
 }
 
 // Strimzi is a Kafka resource of Strimzi's. Only its spec.kafka.config and the heap in spec.kafka.jvmOptions are changed: what the operator makes
@@ -41,7 +45,7 @@ type StrimziConfig struct {
 // it restarts again and again. So such a value is brought there in hops, and each is waited for.
 type Strimzi struct {
 	c       StrimziConfig
-	contest contest
+	contest *contest
 }
 
 const (
@@ -73,14 +77,33 @@ func NewStrimzi(c StrimziConfig) (*Strimzi, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Strimzi{c: c}, nil
+	return &Strimzi{c: c, contest: &contest{}}, nil
 }
 
-// settingOf is the broker's setting that a variable stands for.
-func settingOf(variable string) string {
-	name := strings.ToLower(strings.TrimPrefix(variable, "KAFKA_"))
-	return strings.NewReplacer("___", "-", "__", "_", "_", ".").Replace(name)
+// Under is the resource as the holder of this term of the lease writes to it, see Workload.
+func (s *Strimzi) Under(term int64) *Strimzi {
+	under := *s
+	under.c.Term = term
+	return &under
 }
+
+// Claim marks the resource with the term. The operator finds nothing in it that it would act on.
+func (s *Strimzi) Claim(ctx context.Context) error {
+	read := func() (metav1.Object, error) { return s.get(ctx) }
+	return claim(ctx, s, s.c.Term, read, func(body any) error { return s.send(ctx, body) })
+}
+
+// Highest is the highest term under which the resource was claimed; 0: never.
+func (s *Strimzi) Highest(ctx context.Context) (int64, error) {
+	u, err := s.get(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return termIn(u.GetAnnotations()), nil
+}
+
+// Restarts says whether the operator restarts the brokers for a change of the variable.
+func (s *Strimzi) Restarts(variable string) bool { return !slices.Contains(s.c.Dynamic, variable) }
 
 func (s *Strimzi) String() string { return "kafka " + s.c.Namespace + "/" + s.c.Name }
 
@@ -131,7 +154,7 @@ func strimziValue(u *unstructured.Unstructured, variable string) (string, bool) 
 		return "-Xms" + mebibytes(initial) + " -Xmx" + mebibytes(highest), hasInitial && hasHighest
 	}
 	config, _, _ := unstructured.NestedMap(u.Object, "spec", "kafka", "config")
-	value, has := config[settingOf(variable)]
+	value, has := config[space.Setting(variable)]
 	return fmt.Sprint(value), has && value != nil // people write numbers, and texts
 }
 
@@ -166,7 +189,7 @@ func strimziPaths(variable string) [][]string {
 	if variable == heapVariable {
 		return [][]string{{"kafka", "jvmOptions", "-Xms"}, {"kafka", "jvmOptions", "-Xmx"}}
 	}
-	return [][]string{{"kafka", "config", settingOf(variable)}}
+	return [][]string{{"kafka", "config", space.Setting(variable)}}
 }
 
 func (v *View) strimziAuthors(fields []metav1.ManagedFieldsEntry, variables []string) {
@@ -186,15 +209,15 @@ func (v *View) strimziAuthors(fields []metav1.ManagedFieldsEntry, variables []st
 
 // Set changes one variable from old to new, a pool of threads in hops. What a killed tuner left half-way is gone on with.
 func (s *Strimzi) Set(ctx context.Context, variable, old, new string) (View, error) {
-	if err := s.contest.check(variable); err != nil {
-		return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
-	}
 	u, err := s.get(ctx)
 	if err != nil {
 		return View{}, err
 	}
 	now, _ := strimziValue(u, variable)
-	name := settingOf(variable)
+	if err := s.contest.check(variable); err != nil && now != new {
+		return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
+	}
+	name := space.Setting(variable)
 	ours := append(append(path(name, old, new), path(name, new, old)...), old, new)
 	if !slices.Contains(ours, now) {
 		return View{}, fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, now, ErrChanged)
@@ -233,7 +256,7 @@ func (s *Strimzi) effective(ctx context.Context, u *unstructured.Unstructured, v
 
 // walk writes hop after hop. All but the last are waited for here; the last one's rollout is the caller's to wait for.
 func (s *Strimzi) walk(ctx context.Context, variable, from, to string) error {
-	way := path(settingOf(variable), from, to)
+	way := path(space.Setting(variable), from, to)
 	if len(way) > 1 || variable != heapVariable && from == to {
 		// A hop that a killed tuner wrote last may not have arrived.
 		if err := s.arrived(ctx, variable, from); err != nil {
@@ -282,6 +305,9 @@ func (s *Strimzi) write(ctx context.Context, variable, old, new string) error {
 		case now != old:
 			return fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, now, ErrChanged)
 		}
+		if err := fenced(s, s.c.Term, u); err != nil {
+			return err
+		}
 		s.c.Logger.Info("change the Kafka resource", "variable", variable, "value", new)
 		err = s.patch(ctx, u, variable, new)
 		switch {
@@ -302,7 +328,7 @@ func (s *Strimzi) write(ctx context.Context, variable, old, new string) error {
 
 func (s *Strimzi) patch(ctx context.Context, u *unstructured.Unstructured, variable, value string) error {
 	type fields = map[string]any
-	kafka := fields{"config": fields{settingOf(variable): number(value)}}
+	kafka := fields{"config": fields{space.Setting(variable): number(value)}}
 	if variable == heapVariable {
 		var initial, highest string
 		if _, err := fmt.Sscanf(value, "-Xms%s -Xmx%s", &initial, &highest); err != nil {
@@ -310,11 +336,16 @@ func (s *Strimzi) patch(ctx context.Context, u *unstructured.Unstructured, varia
 		}
 		kafka = fields{"jvmOptions": fields{"-Xms": initial, "-Xmx": highest}}
 	}
-	body, err := json.Marshal(fields{"metadata": fields{"resourceVersion": u.GetResourceVersion()}, "spec": fields{"kafka": kafka}})
+	return s.send(ctx, fields{"metadata": fields{"resourceVersion": u.GetResourceVersion()}, "spec": fields{"kafka": kafka}})
+}
+
+// send merges the body into the resource.
+func (s *Strimzi) send(ctx context.Context, body any) error {
+	text, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return fmt.Errorf("encode patch: %w", err)
 	}
-	_, err = s.resource("kafkas").Patch(ctx, s.c.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: Manager})
+	_, err = s.resource("kafkas").Patch(ctx, s.c.Name, types.MergePatchType, text, metav1.PatchOptions{FieldManager: Manager})
 	return err
 }
 
@@ -329,7 +360,7 @@ func number(text string) any {
 
 // arrived waits until the operator is done with the resource and every broker has the value.
 func (s *Strimzi) arrived(ctx context.Context, variable, value string) error {
-	name := settingOf(variable)
+	name := space.Setting(variable)
 	err := s.await(ctx, variable, value, func(ctx context.Context) (bool, string, error) {
 		now, err := s.c.Brokers.Settings(ctx, name)
 		if err != nil {

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kafkalab/kafkalab/internal/kafkatest"
-	"github.com/kafkalab/kafkalab/internal/kubetest"
 	"github.com/kafkalab/kafkalab/tuner/apply"
 )
 
@@ -27,6 +26,10 @@ import (
 const strimziCRDs = "testdata/strimzi-crds.json"
 
 const strimziCluster = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: NS}
+---
 apiVersion: kafka.strimzi.io/v1
 kind: KafkaNodePool
 metadata: {name: pool, namespace: NS, labels: {strimzi.io/cluster: demo}}
@@ -47,7 +50,7 @@ var kafkas = schema.GroupVersionResource{Group: "kafka.strimzi.io", Version: "v1
 // operator plays Strimzi's: it brings the resource's settings to a real broker, dynamically, and says in the status how far it is.
 type operator struct {
 	t         *testing.T
-	kube      *kubetest.Server
+	kube      *kube
 	resources dynamic.Interface
 	namespace string
 	bring     func(name, value string) error // nil: it brings nothing and is content
@@ -121,41 +124,54 @@ func (o *operator) look(ctx context.Context, pod func() error) error {
 }
 
 // cluster makes the resource in a namespace of its own.
-func cluster(t *testing.T, s *kubetest.Server, namespace string, brokers apply.Brokers, bring func(name, value string) error) (*apply.Strimzi, *operator) {
+func cluster(t *testing.T, s *kube, namespace string, brokers apply.Brokers, bring func(name, value string) error) (*apply.Strimzi, *operator) {
 	t.Helper()
 	resources, err := dynamic.NewForConfig(s.Config(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Kubectl(t, "create", "namespace", namespace)
-	s.KubectlIn(t, strings.ReplaceAll(strimziCluster, "NS", namespace), "apply", "-f", "-")
+	s.Create(t, strings.ReplaceAll(strimziCluster, "NS", namespace))
 	o := &operator{t: t, kube: s, resources: resources, namespace: namespace, bring: bring}
 	o.run()
+	return resource(t, s, namespace, brokers, patient), o
+}
+
+func resource(t *testing.T, s *kube, namespace string, brokers apply.Brokers, deadline time.Duration) *apply.Strimzi {
+	t.Helper()
+	resources, err := dynamic.NewForConfig(s.Config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	k, err := apply.NewStrimzi(apply.StrimziConfig{
 		Client: s.Client(t), Resources: resources, Namespace: namespace, Name: "demo", Brokers: brokers,
-		Variables: []string{heap, "KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"}, Deadline: 20 * time.Second, Poll: 50 * time.Millisecond,
+		Variables: []string{heap, "KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"}, Dynamic: []string{"KAFKA_NUM_NETWORK_THREADS", "KAFKA_NUM_IO_THREADS"},
+		Deadline: deadline, Poll: 50 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k, o
+	return k
 }
 
-func TestStrimzi(t *testing.T) {
-	s := kubetest.Start(t)
+// definitions makes Strimzi's kinds known.
+func (k *kube) definitions(t *testing.T) {
+	t.Helper()
 	definitions, err := os.ReadFile(strimziCRDs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.KubectlIn(t, string(definitions), "create", "-f", "-")
-	s.Kubectl(t, "wait", "--for=condition=Established", "crd/kafkas.kafka.strimzi.io", "crd/kafkanodepools.kafka.strimzi.io", "--timeout=60s")
-	s.Node(t, fate)
+	k.KubectlIn(t, string(definitions), "create", "-f", "-")
+	k.Kubectl(t, "wait", "--for=condition=Established", "crd/kafkas.kafka.strimzi.io", "crd/kafkanodepools.kafka.strimzi.io", "--timeout=60s")
+}
+
+func strimzi(t *testing.T, s *kube) {
+	slot(t)
 	b := kafkatest.Start(t, variables("3", "4"))
 	l := dynamicOf(t, b.Addr)
 	const networkVariable = "KAFKA_NUM_NETWORK_THREADS"
 
 	t.Run("threads go in hops, by the resource only", func(t *testing.T) {
-		k, o := cluster(t, s, "hops", l.brokers, func(name, value string) error { return l.alter(t, "", name, value) })
+		k, o := cluster(t, s, "strimzi-hops", l.brokers, func(name, value string) error { return l.alter(t, "", name, value) })
 		if err := k.Rollout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +205,7 @@ func TestStrimzi(t *testing.T) {
 			t.Errorf("want nothing sent (got %v, %v)", again, err)
 		}
 		// A tuner that was killed at a hop on the way back.
-		s.Kubectl(t, "-n", "hops", "patch", "kafkas.kafka.strimzi.io", "demo", "--type=merge", "-p", `{"spec":{"kafka":{"config":{"num.network.threads":8}}}}`)
+		s.Kubectl(t, "-n", "strimzi-hops", "patch", "kafkas.kafka.strimzi.io", "demo", "--type=merge", "-p", `{"spec":{"kafka":{"config":{"num.network.threads":8}}}}`)
 		if v, err := k.Set(t.Context(), networkVariable, "16", "3"); err != nil || v.Env[networkVariable] != "3" {
 			t.Errorf("want it gone on with (got %v, %v)", v.Env, err)
 		}
@@ -198,7 +214,7 @@ func TestStrimzi(t *testing.T) {
 		}
 	})
 	t.Run("the heap is a JVM option, unless a node pool hides it", func(t *testing.T) {
-		k, _ := cluster(t, s, "heap", l.brokers, nil)
+		k, _ := cluster(t, s, "strimzi-heap", l.brokers, nil)
 		v, err := k.Set(t.Context(), heap, heapOf("256m"), heapOf("512m"))
 		if err != nil || v.Env[heap] != heapOf("512m") {
 			t.Fatalf("got %v, %v", v.Env, err)
@@ -206,25 +222,25 @@ func TestStrimzi(t *testing.T) {
 		if err := k.Rollout(t.Context()); err != nil {
 			t.Error(err)
 		}
-		s.Kubectl(t, "-n", "heap", "patch", "kafkanodepools", "pool", "--type=merge", "-p", `{"spec":{"jvmOptions":{"-Xmx":"1g"}}}`)
+		s.Kubectl(t, "-n", "strimzi-heap", "patch", "kafkanodepools", "pool", "--type=merge", "-p", `{"spec":{"jvmOptions":{"-Xmx":"1g"}}}`)
 		if _, err := k.Set(t.Context(), heap, heapOf("512m"), heapOf("768m")); !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "node pool pool has jvmOptions") {
 			t.Errorf("want it refused (got %v)", err)
 		}
 	})
 	t.Run("a paused operator is not waited for", func(t *testing.T) {
-		k, _ := cluster(t, s, "paused", l.brokers, nil)
-		s.Kubectl(t, "-n", "paused", "annotate", "kafkas.kafka.strimzi.io", "demo", "strimzi.io/pause-reconciliation=true")
-		if _, err := k.Set(t.Context(), networkVariable, "3", "6"); !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "leaves kafka paused/demo alone") {
+		k, _ := cluster(t, s, "strimzi-paused", l.brokers, nil)
+		s.Kubectl(t, "-n", "strimzi-paused", "annotate", "kafkas.kafka.strimzi.io", "demo", "strimzi.io/pause-reconciliation=true")
+		if _, err := k.Set(t.Context(), networkVariable, "3", "6"); !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "leaves kafka strimzi-paused/demo alone") {
 			t.Errorf("want it refused (got %v)", err)
 		}
 	})
 	t.Run("a GitOps controller that puts it back is left alone", func(t *testing.T) {
-		k, _ := cluster(t, s, "gitops", l.brokers, nil)
+		k, _ := cluster(t, s, "strimzi-gitops", l.brokers, nil)
 		for range 2 {
 			if _, err := k.Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err != nil {
 				t.Fatal(err)
 			}
-			s.Kubectl(t, "-n", "gitops", "patch", "kafkas.kafka.strimzi.io", "demo", "--type=merge", "--field-manager=flux", "-p", `{"spec":{"kafka":{"config":{"num.io.threads":"4"}}}}`)
+			s.Kubectl(t, "-n", "strimzi-gitops", "patch", "kafkas.kafka.strimzi.io", "demo", "--type=merge", "--field-manager=flux", "-p", `{"spec":{"kafka":{"config":{"num.io.threads":"4"}}}}`)
 			if v, err := k.Look(t.Context()); err != nil || v.Author("KAFKA_NUM_IO_THREADS") != "flux" {
 				t.Errorf("want it attributed (got %q, %v)", v.Author("KAFKA_NUM_IO_THREADS"), err)
 			}
@@ -234,7 +250,7 @@ func TestStrimzi(t *testing.T) {
 		}
 	})
 	t.Run("an operator that restarts again and again is found out", func(t *testing.T) {
-		k, o := cluster(t, s, "loop", l.brokers, func(string, string) error { return errors.New("a broker refuses it") })
+		k, o := cluster(t, s, "strimzi-loop", l.brokers, func(string, string) error { return errors.New("a broker refuses it") })
 		o.mu.Lock()
 		o.loop = true
 		o.mu.Unlock()
@@ -245,7 +261,7 @@ func TestStrimzi(t *testing.T) {
 	})
 	t.Run("what the operator cannot bring is taken back, hop by hop", func(t *testing.T) {
 		// The brokers stay where they are, at 3 and 4: the operator only says that it cannot.
-		k, _ := cluster(t, s, "stuck", l.brokers, func(name, value string) error {
+		k, _ := cluster(t, s, "strimzi-stuck", l.brokers, func(name, value string) error {
 			if name == network && value != "3" {
 				return errors.New("a broker refuses it")
 			}
@@ -254,7 +270,7 @@ func TestStrimzi(t *testing.T) {
 		if err := k.Rollout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := k.Set(t.Context(), networkVariable, "3", "16")
+		_, err := resource(t, s, "strimzi-stuck", l.brokers, 10*time.Second).Set(t.Context(), networkVariable, "3", "16")
 		if !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "the operator says NotReady: ConfigException: a broker refuses it") {
 			t.Errorf("want it refused, with the operator's words (got %v)", err)
 		}
@@ -263,15 +279,45 @@ func TestStrimzi(t *testing.T) {
 		}
 	})
 	t.Run("rights and events", func(t *testing.T) {
-		k, _ := cluster(t, s, "rights", l.brokers, nil)
+		k, _ := cluster(t, s, "strimzi-rights", l.brokers, nil)
 		if err := k.Rights(t.Context()); err != nil {
 			t.Error(err)
 		}
 		if err := k.Emit(t.Context(), apply.Event{ID: "t1", Reason: "TuningKept", Message: "kept", Time: time.Now()}); err != nil {
 			t.Error(err)
 		}
-		if out := s.Kubectl(t, "-n", "rights", "get", "events", "-o", "jsonpath={.items[0].involvedObject.kind}"); out != "Kafka" {
+		if out := s.Kubectl(t, "-n", "strimzi-rights", "get", "events", "-o", "jsonpath={.items[0].involvedObject.kind}"); out != "Kafka" {
 			t.Errorf("want the event on the resource (got %q)", out)
+		}
+	})
+	t.Run("an earlier holder of the lease writes nothing any more", func(t *testing.T) {
+		k, _ := cluster(t, s, "strimzi-holder", l.brokers, nil)
+		for _, term := range []int64{4, 5} {
+			if err := k.Under(term).Claim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, err := k.Look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := k.Under(4).Set(t.Context(), heap, heapOf("256m"), heapOf("512m")); !errors.Is(err, apply.ErrFenced) {
+			t.Errorf("want it refused (got %v)", err)
+		}
+		if err := k.Under(4).Claim(t.Context()); !errors.Is(err, apply.ErrFenced) {
+			t.Errorf("want no claim of an earlier term (got %v)", err)
+		}
+		if n, err := k.Highest(t.Context()); n != 5 || err != nil {
+			t.Errorf("want term 5 (got %d, %v)", n, err)
+		}
+		if now, err := k.Look(t.Context()); err != nil || now.Since(before) != nil {
+			t.Errorf("want nothing written (got %+v, %v)", now, err)
+		}
+		if v, err := k.Under(5).Set(t.Context(), heap, heapOf("256m"), heapOf("512m")); err != nil || v.Rest != before.Rest {
+			t.Errorf("want the later one to write, and its mark to be no change (got %v, %s and %s)", err, before.Rest, v.Rest)
+		}
+		if !k.Restarts(heap) || k.Restarts(networkVariable) {
+			t.Error("want the heap to need a restart, and the threads none")
 		}
 	})
 }

@@ -59,10 +59,17 @@ type Target struct {
 	Namespace  string   `yaml:"namespace"`
 	Kind       string   `yaml:"kind"`
 	Name       string   `yaml:"name"`
-	Container  string   `yaml:"container"`
+	Container  string   `yaml:"container"` // whose variables the knobs are; none with kind Kafka
 	Bootstrap  []string `yaml:"bootstrap"`
 	JVMMetrics []string `yaml:"jvm_metrics"`
 }
+
+// The kinds of target.
+const (
+	StatefulSet = "StatefulSet"
+	Deployment  = "Deployment"
+	Strimzi     = "Kafka" // a resource of Strimzi's: what its operator makes of it is left alone
+)
 
 // Knob is one setting as the file has it.
 type Knob = spec.Knob
@@ -164,7 +171,7 @@ type Links struct {
 func Default() File {
 	return File{
 		Mode:       Observe,
-		Target:     Target{Kind: "StatefulSet"},
+		Target:     Target{Kind: StatefulSet},
 		Prometheus: Prometheus{Timeout: 5 * time.Second, ScrapeInterval: 2 * time.Second},
 		Objective: Objective{
 			Goodput:   "sum(rate(loadgen_records_acked_total[$window]))",

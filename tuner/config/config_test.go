@@ -66,7 +66,9 @@ func TestBadFiles(t *testing.T) {
 		"a broker without port":      {`["kafka:9092"]`, `["kafka"]`, `target.bootstrap[0]: want host:port (got "kafka")`},
 		"no broker":                  {`["kafka:9092"]`, "[]", "target.bootstrap: want at least one host:port (got none)"},
 		"no namespace":               {"  namespace: kafka\n", "", `target.namespace: a name is needed (got "")`},
-		"another kind of workload":   {"target:\n", "target:\n  kind: DaemonSet\n", `target.kind: want StatefulSet or Deployment (got "DaemonSet")`},
+		"another kind of workload":   {"target:\n", "target:\n  kind: DaemonSet\n", `target.kind: want StatefulSet, Deployment or Kafka (got "DaemonSet")`},
+		"no container":               {"  container: kafka\n", "", `target.container: a name is needed (got "")`},
+		"a dynamic heap":             {"    readback: jvm-heap", "    readback: jvm-heap\n    restart: dynamic", "knobs[0].restart: want rolling: only what is read back as broker-config:<setting> and written as {v} is changed at a running broker (got dynamic)"},
 		"a Prometheus without http":  {"http://prometheus:9090", "prometheus:9090", `prometheus.url: want http://host:port/… or https://… (got "prometheus:9090")`},
 		"no knobs":                   {between("knobs:", "objective:"), "objective:", "knobs: want at least one (got none)"},
 		"a format without its place": {"-Xms{v}m -Xmx{v}m", "-Xmx1g", `knobs[0].format: want a text with {v} in it (got "-Xmx1g")`},
@@ -147,6 +149,33 @@ func TestGoodFile(t *testing.T) {
 	k := f.Space()[0]
 	if k.Scale != 1<<20 || k.Source != space.JVMHeap || f.Mode != config.Auto || f.Objective.Margin != config.Default().Objective.Margin || len(f.Digest) != 64 {
 		t.Errorf("want the file's values and the defaults (got %+v)", f)
+	}
+}
+
+// TestStrimzi: a Kafka resource has no container, and only knobs that are fields of it.
+func TestStrimzi(t *testing.T) {
+	strimzi := strings.Replace(whole, "  container: kafka\n", "  kind: Kafka\n", 1)
+	f, err := config.Parse("f.yaml", []byte(strimzi))
+	if err != nil || f.Target.Kind != config.Strimzi {
+		t.Fatalf("want it taken (got %v)", err)
+	}
+	threads := "\n  - {name: io, env: KAFKA_NUM_IO_THREADS, format: \"{v}\", min: 1, max: 8, restart: dynamic, readback: \"broker-config:num.io.threads\"}\nobjective:"
+	strimzi = strings.Replace(strimzi, "\nobjective:", threads, 1)
+	if _, err := config.Parse("f.yaml", []byte(strimzi)); err != nil {
+		t.Fatalf("want a setting taken (got %v)", err)
+	}
+	for name, c := range map[string]struct{ old, new, want string }{
+		"another variable":       {"KAFKA_NUM_IO_THREADS", "IO", `knobs[1].env: want KAFKA_HEAP_OPTS or KAFKA_ and a setting's name, as KAFKA_NUM_IO_THREADS, with kind Kafka (got "IO")`},
+		"another setting":        {"num.io.threads", "num.network.threads", `knobs[1].readback: want broker-config:num.io.threads for KAFKA_NUM_IO_THREADS with kind Kafka (got "broker-config:num.network.threads")`},
+		"a heap of its own form": {"-Xms{v}m -Xmx{v}m", "-Xmx{v}m", `knobs[0].format: want "-Xms{v}m -Xmx{v}m" for KAFKA_HEAP_OPTS with kind Kafka (got "-Xmx{v}m")`},
+		"a container":            {"  kind: Kafka\n", "  kind: Kafka\n  container: kafka\n", `target.container: want none with kind Kafka, whose pods are the operator's (got "kafka")`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(strimzi, c.old, c.new, 1)
+			if _, err := config.Parse("f.yaml", []byte(text)); text == strimzi || err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("want %s\ngot  %v", c.want, err)
+			}
+		})
 	}
 }
 

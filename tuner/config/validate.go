@@ -10,6 +10,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/tuner/judge"
+	"github.com/kafkalab/kafkalab/tuner/space"
 )
 
 // Scrapes is how many scrapes a window must hold: a rate needs two, and a scrape can be late at either end.
@@ -47,13 +48,21 @@ func (f File) validate(s *strict.Reader) {
 }
 
 func (t Target) validate(s *strict.Reader) {
-	for field, value := range map[string]string{"namespace": t.Namespace, "name": t.Name, "container": t.Container} {
+	needed := map[string]string{"namespace": t.Namespace, "name": t.Name, "container": t.Container}
+	switch t.Kind {
+	case StatefulSet, Deployment:
+	case Strimzi:
+		delete(needed, "container")
+		if t.Container != "" {
+			s.Addf("target.container", "want none with kind %s, whose pods are the operator's (got %q)", Strimzi, t.Container)
+		}
+	default:
+		s.Addf("target.kind", "want %s, %s or %s (got %q)", StatefulSet, Deployment, Strimzi, t.Kind)
+	}
+	for field, value := range needed {
 		if value == "" {
 			s.Addf("target."+field, `a name is needed (got "")`)
 		}
-	}
-	if t.Kind != "StatefulSet" && t.Kind != "Deployment" {
-		s.Addf("target.kind", "want StatefulSet or Deployment (got %q)", t.Kind)
 	}
 	if len(t.Bootstrap) == 0 {
 		s.Addf("target.bootstrap", "want at least one host:port (got none)")
@@ -85,9 +94,37 @@ func (f File) validateKnobs(s *strict.Reader) {
 			s.Addf(path+".env", "is another knob's already (got %q)", k.Env)
 		}
 		variables[k.Env] = true
+		if f.Target.Kind == Strimzi {
+			strimziKnob(s, path, k)
+		}
 		if k.ReadBack == "jvm-heap" && len(f.Target.JVMMetrics) == 0 {
 			s.Addf("target.jvm_metrics", "want an address, since %s reads back from the JVM (got none)", path)
 		}
+	}
+}
+
+// The heap as Strimzi's resource has it, in two fields.
+const (
+	heapVariable = "KAFKA_HEAP_OPTS"
+	heapFormat   = "-Xms{v}m -Xmx{v}m"
+)
+
+// strimziKnob checks that a knob is a field of Strimzi's resource: one of spec.kafka.config, named as the variable of Kafka's own image would be, or the
+// heap in spec.kafka.jvmOptions.
+func strimziKnob(s *strict.Reader, path string, k Knob) {
+	format, source := space.Placeholder, string(space.BrokerConfig)+space.Setting(k.Env)
+	switch {
+	case k.Env == heapVariable:
+		format, source = heapFormat, string(space.JVMHeap)
+	case !strings.HasPrefix(k.Env, "KAFKA_"):
+		s.Addf(path+".env", "want %s or KAFKA_ and a setting's name, as KAFKA_NUM_IO_THREADS, with kind %s (got %q)", heapVariable, Strimzi, k.Env)
+		return
+	}
+	if k.Format != format {
+		s.Addf(path+".format", "want %q for %s with kind %s (got %q)", format, k.Env, Strimzi, k.Format)
+	}
+	if k.ReadBack != source {
+		s.Addf(path+".readback", "want %s for %s with kind %s (got %q)", source, k.Env, Strimzi, k.ReadBack)
 	}
 }
 

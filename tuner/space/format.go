@@ -28,6 +28,12 @@ func (k Knob) Parse(text string) (int64, error) {
 	return k.Value(found[1])
 }
 
+// Setting is the broker's setting that a variable of Kafka's own image stands for: num.io.threads for KAFKA_NUM_IO_THREADS.
+func Setting(variable string) string {
+	name := strings.ToLower(strings.TrimPrefix(variable, "KAFKA_"))
+	return strings.NewReplacer("___", "-", "__", "_", "_", ".").Replace(name)
+}
+
 // pattern is what a value may look like; a sign only where a special value has one.
 func (k Knob) pattern() string {
 	alternatives := []string{`\d{1,18}`}

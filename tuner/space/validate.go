@@ -33,6 +33,9 @@ func (k Knob) Validate() []error {
 	if setting, broker := k.Source.BrokerSetting(); k.Source != JVMHeap && (!broker || setting == "") {
 		f.bad("readback", fmt.Sprintf("want %s or %s<setting>", JVMHeap, BrokerConfig), strconv.Quote(string(k.Source)))
 	}
+	if _, broker := k.Source.BrokerSetting(); k.IsDynamic() && (!broker || k.Format != Placeholder) {
+		f.bad("restart", fmt.Sprintf("want rolling: only what is read back as %s<setting> and written as %s is changed at a running broker", BrokerConfig, Placeholder), Dynamic)
+	}
 	if k.MemoryFraction < 0 || k.MemoryFraction > 1 {
 		f.bad("memory_fraction", "want 0..1", k.MemoryFraction)
 	}

@@ -16,28 +16,29 @@ import (
 
 // Trial is one change that was tried.
 type Trial struct {
-	Number    int
-	Change    ledger.Change   // the first of Changes
-	Changes   []ledger.Change // one per knob
-	Candidate space.Point
-	Before    space.Point // the incumbent when it began
-	After     space.Point // the incumbent when it had ended
-	Phase     ledger.Phase
-	Since     time.Time // of Phase
-	Started   time.Time
-	Ended     time.Time // zero while it runs
-	Purpose   ledger.Purpose
-	Applied   bool      // the target may hold the new value
-	AppliedAt time.Time // first
-	Settled   time.Time // when its rollout was complete; zero: not yet
-	Violation float64   // seconds in which a guard was breached
-	Windows   []judge.Window
-	Verdict   *judge.Verdict
-	Outcome   ledger.Outcome
-	Failure   string
-	Reason    string // why it was proposed, then why it ended so
-	Author    string // who disturbed it
-	Effective space.Point
+	Number     int
+	Change     ledger.Change   // the first of Changes
+	Changes    []ledger.Change // one per knob
+	Candidate  space.Point
+	Before     space.Point // the incumbent when it began
+	After      space.Point // the incumbent when it had ended
+	Phase      ledger.Phase
+	Since      time.Time // of Phase
+	Started    time.Time
+	Ended      time.Time // zero while it runs
+	Purpose    ledger.Purpose
+	Applied    bool      // the target may hold the new value
+	AppliedAt  time.Time // first
+	Generation int64     // of the target, once the change was applied; 0: not known
+	Settled    time.Time // when its rollout was complete; zero: not yet
+	Violation  float64   // seconds in which a guard was breached
+	Windows    []judge.Window
+	Verdict    *judge.Verdict
+	Outcome    ledger.Outcome
+	Failure    string
+	Reason     string // why it was proposed, then why it ended so
+	Author     string // who disturbed it
+	Effective  space.Point
 }
 
 // Change is something that happened to the target, for people and graphs.
@@ -264,6 +265,9 @@ func (s *Study) edge(r ledger.Record) {
 	}
 	if r.Effective != nil {
 		t.Effective = r.Effective
+	}
+	if r.Generation != 0 {
+		t.Generation = r.Generation
 	}
 	t.Violation += r.Violation
 	s.Violation += r.Violation

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/observe"
 	"github.com/kafkalab/kafkalab/tuner/status"
 )
 
@@ -21,7 +22,7 @@ func (r *Runner) watchLoad(ctx context.Context) error {
 		r.load, r.loadEnd = nil, now.Add(-w.Window)
 	}
 	if to := r.loadEnd.Add(w.Window); !now.Before(to.Add(r.late())) {
-		window, err := r.Meter.Window(ctx, r.loadEnd, to)
+		window, err := r.Meter.Measure(ctx, observe.Span{From: r.loadEnd, To: to})
 		r.loadEnd = to
 		if err != nil { // nothing is known about this window, so nothing about the load
 			r.load = nil

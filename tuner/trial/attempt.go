@@ -98,7 +98,7 @@ func (r *Runner) pursue(ctx context.Context) error {
 		}
 		err = r.record(ledger.Record{
 			Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: e.outcome, Failure: e.failure, Reason: e.reason, Author: e.author,
-			Verdict: e.verdict, Windows: e.windows, Restart: e.outcome != ledger.OutcomeKept && t.Applied,
+			Verdict: e.verdict, Windows: e.windows, Restart: e.outcome != ledger.OutcomeKept && t.Applied && r.restarts(t.Changes),
 		})
 		if err != nil {
 			return err
@@ -169,6 +169,9 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 			return e, err
 		}
 	}
+	if r.seen.Generation == 0 { // an earlier process applied it
+		r.seen.Generation = t.Generation
+	}
 	effective, e, err := r.verify(ctx, t)
 	if e != nil || err != nil {
 		return e, err
@@ -197,6 +200,7 @@ func (r *Runner) preflight(ctx context.Context, t *study.Trial) (*end, error) {
 			if e := r.disturbed(view, r.study.Incumbent); e != nil {
 				return e, nil
 			}
+			r.seen = view
 			if view.Memory > 0 {
 				r.Memory = view.Memory
 			}
@@ -244,22 +248,19 @@ func loaded(l observe.Live) error {
 
 // disturbed ends the trial when the target is not as the ledger says: only somebody else can have done that.
 func (r *Runner) disturbed(view apply.View, want space.Point) *end {
-	got, err := space.Parse(r.knobs, view.Env)
-	if err == nil && got.Key() == want.Key() && view.Rest == r.study.Rest {
+	o := r.since(view, want)
+	if o == nil {
 		return nil
 	}
-	var variables []string
 	what := "something other than the knobs"
-	if err != nil || got.Key() != want.Key() {
+	switch {
+	case len(o.Variables) > 0:
+		got, _ := space.Parse(r.knobs, view.Env)
 		what = fmt.Sprintf("the knobs (want %s, got %s)", want.Key(), got.Key())
-		for _, k := range r.knobs {
-			if v, known := got[k.Name]; !known || v != want[k.Name] {
-				variables = append(variables, k.Env)
-			}
-		}
+	case view.Rest == r.study.Rest:
+		what = "something and put it back"
 	}
-	author := view.Author(variables...)
-	return &end{outcome: ledger.OutcomeDiscarded, author: author, failure: "outside-change", reason: fmt.Sprintf("%s changed %s during the trial", author, what)}
+	return &end{outcome: ledger.OutcomeDiscarded, author: o.Author, failure: "outside-change", reason: fmt.Sprintf("%s changed %s during the trial", o.Author, what)}
 }
 
 // intact is disturbed with a fresh look. An API server that does not answer disturbs nothing.
@@ -279,7 +280,7 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 		return e, nil
 	}
 	err := r.record(ledger.Record{
-		Kind: ledger.Edge, Phase: ledger.Applying, Trial: t.Number, Point: t.Candidate, Revision: r.study.Rest, Restart: !again,
+		Kind: ledger.Edge, Phase: ledger.Applying, Trial: t.Number, Point: t.Candidate, Revision: r.study.Rest, Restart: !again && r.restarts(t.Changes),
 	})
 	if err != nil {
 		return nil, err
@@ -302,14 +303,19 @@ func (r *Runner) set(ctx context.Context, t *study.Trial, c ledger.Change) (*end
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	_, err := r.Cluster.Set(r.life, c.Env, c.OldText, c.NewText)
+	view, err := r.Cluster.Set(r.life, c.Env, c.OldText, c.NewText)
 	switch {
+	case err == nil:
+		r.seen = view
 	case errors.Is(err, apply.ErrChanged):
 		view, lookErr := r.Cluster.Look(ctx)
 		if lookErr != nil {
 			return nil, lookErr
 		}
 		return r.disturbed(view, t.Candidate), nil
+	case errors.Is(err, apply.ErrContested):
+		r.contested = err.Error()
+		return inconclusive("contested", "not applied: %v", err), nil
 	case errors.Is(err, apply.ErrRefused):
 		return inconclusive("refused", "not applied: %v", err), nil
 	}
@@ -327,7 +333,7 @@ func texts(changes []ledger.Change) string {
 
 // verify waits for the rollout and reads back what the broker and its JVM run with.
 func (r *Runner) verify(ctx context.Context, t *study.Trial) (space.Point, *end, error) {
-	if err := r.edge(t, ledger.Verifying); err != nil {
+	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Verifying, Trial: t.Number, Point: t.Candidate, Generation: r.seen.Generation}); err != nil {
 		return nil, nil, err
 	}
 	if e := r.intact(ctx, t.Candidate); e != nil {

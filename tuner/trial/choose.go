@@ -55,6 +55,9 @@ func (r *Runner) choose() (next proposal, none string, ok bool) {
 		if next, none, ok = r.search(); ok {
 			return next, "", true
 		}
+		if r.tired() {
+			none = r.noRestarts()
+		}
 	}
 	if next, ok := r.closing(); ok {
 		return next, "", true
@@ -99,7 +102,19 @@ func moved(k space.Knob, a, b int64) int {
 	return n
 }
 
-// spent says which budget is used up. A trial may need two restarts.
+// tired says whether there are no restarts left for a trial, which may need two.
+func (r *Runner) tired() bool { return r.study.Restarts+2 > r.File.Budgets.Restarts }
+
+func (r *Runner) noRestarts() string {
+	return fmt.Sprintf("the budget of %d restarts is spent", r.File.Budgets.Restarts)
+}
+
+// affordable says whether a trial of the configuration needs no restarts, or there are some left.
+func (r *Runner) affordable(p space.Point) bool {
+	return !r.tired() || !r.restarts(r.changes(proposal{point: p}))
+}
+
+// spent says which budget is used up.
 func (r *Runner) spent() string {
 	b := r.File.Budgets
 	searched, since := 0, 0
@@ -115,8 +130,8 @@ func (r *Runner) spent() string {
 	switch {
 	case searched >= b.Trials:
 		return fmt.Sprintf("the budget of %d trials is spent", b.Trials)
-	case r.study.Restarts+2 > b.Restarts:
-		return fmt.Sprintf("the budget of %d restarts is spent", b.Restarts)
+	case r.tired() && !slices.ContainsFunc(r.knobs, func(k space.Knob) bool { return !r.Cluster.Restarts(k.Env) }):
+		return r.noRestarts()
 	case r.study.Violation >= b.Violation.Seconds():
 		return fmt.Sprintf("the budget of %s in which a guard may be breached is spent", b.Violation)
 	case since >= b.Fruitless:
@@ -132,7 +147,7 @@ const tries = 2
 // compared with the start once more, because the best of many measurements is partly luck.
 func (r *Runner) closing() (proposal, bool) {
 	start, now := r.study.Start, r.study.Incumbent
-	if !r.File.Mode.Acts() || start == nil || start.Key() == now.Key() || r.study.Restarts+2 > r.File.Budgets.Restarts {
+	if !r.File.Mode.Acts() || start == nil || start.Key() == now.Key() {
 		return proposal{}, false
 	}
 	var off []space.Knob
@@ -146,12 +161,12 @@ func (r *Runner) closing() (proposal, bool) {
 			point: now.With(k.Name, start[k.Name]), purpose: ledger.Simplify,
 			reason: fmt.Sprintf("whether %s may stay at %s", k.Name, k.Render(start[k.Name])),
 		}
-		if len(off) > 1 && r.open(p) && r.allowed(p.point) == nil {
+		if len(off) > 1 && r.open(p) && r.allowed(p.point) == nil && r.affordable(p.point) {
 			return p, true
 		}
 	}
 	p := proposal{point: start, purpose: ledger.Confirm, reason: "the start once more, against the best that was found"}
-	return p, r.open(p)
+	return p, r.open(p) && r.affordable(p.point)
 }
 
 // open says whether the closing trial is still to be made. What the incumbent was kept in place of is known to be worse.

@@ -43,9 +43,10 @@ func (r *Runner) end(ctx context.Context, t *study.Trial, phase ledger.Phase, po
 func (r *Runner) takeBack(ctx context.Context, t *study.Trial) error {
 	var ours []ledger.Change
 	for _, c := range slices.Backward(t.Changes) {
-		_, err := r.Cluster.Set(ctx, c.Env, c.NewText, c.OldText)
+		view, err := r.Cluster.Set(ctx, c.Env, c.NewText, c.OldText)
 		switch {
 		case err == nil:
+			r.seen = view
 			ours = append(ours, c)
 		case !errors.Is(err, apply.ErrChanged): // theirs stays; the next look records it
 			return err

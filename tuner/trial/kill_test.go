@@ -10,6 +10,7 @@ import (
 
 // TestKilledAnywhere runs a whole study for every record that is written and for every patch, dies there, starts again, and compares.
 func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
 	var want []string
 	var patches []string
 	records, sets, events := 0, 0, 0

@@ -64,8 +64,8 @@ func (r *Runner) warm(ctx context.Context, want space.Point) (*end, error) {
 			return e, nil
 		}
 		now := time.Now()
-		before, errBefore := r.Meter.Window(ctx, now.Add(-2*w.Window), now.Add(-w.Window))
-		last, errLast := r.Meter.Window(ctx, now.Add(-w.Window), now)
+		before, errBefore := r.Meter.Measure(ctx, observe.Span{From: now.Add(-2 * w.Window), To: now.Add(-w.Window)})
+		last, errLast := r.Meter.Measure(ctx, observe.Span{From: now.Add(-w.Window), To: now})
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -87,7 +87,8 @@ func (r *Runner) measure(ctx context.Context, want space.Point) ([]judge.Window,
 	late := r.late()
 	var good []judge.Window
 	var causes []string
-	from := time.Now()
+	began := time.Now()
+	from := began
 	for n := 0; n < w.Count+w.Extra && len(good) < w.Count; n++ {
 		to := from.Add(w.Window)
 		if err := wait(ctx, time.Until(to.Add(late))); err != nil {
@@ -96,7 +97,7 @@ func (r *Runner) measure(ctx context.Context, want space.Point) ([]judge.Window,
 		if e := r.intact(ctx, want); e != nil {
 			return nil, e, nil
 		}
-		window, err := r.Meter.Window(ctx, from, to)
+		window, err := r.Meter.Measure(ctx, observe.Span{Trial: began, From: from, To: to})
 		var bad *observe.Bad
 		switch {
 		case ctx.Err() != nil:

@@ -73,13 +73,14 @@ func awaits(s status.Snapshot) bool { return s.State == status.Awaiting }
 func trying(s status.Snapshot) bool { return s.Trial != nil && s.Trial.Phase == "measuring" }
 
 func TestApproval(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		f.Mode = config.Approve
 		o := open(t, f, newWorld(f.Space()), &journal{})
 		s := o.until(awaits)
-		if s.Next == nil || s.Next.Trial != 1 || len(o.w.patches) > 0 || s.Trial != nil {
-			t.Fatalf("want trial 1 to wait (got %+v, %q)", s.Next, o.w.patches)
+		if s.Next == nil || s.Next.Trial != 1 || len(o.w.made()) > 0 || s.Trial != nil {
+			t.Fatalf("want trial 1 to wait (got %+v, %q)", s.Next, o.w.made())
 		}
 		time.Sleep(time.Hour)
 		o.refused(orders.Order{Command: orders.Approve, Trial: 2}, "trial 2 does not wait for approval")
@@ -92,8 +93,8 @@ func TestApproval(t *testing.T) {
 		o.start()
 		o.until(func(s status.Snapshot) bool { return s.Trial != nil })
 		second := o.until(awaits)
-		if second.Next.Trial != 2 || len(o.w.patches) == 0 {
-			t.Errorf("want one trial made and the next one to wait (got %+v, %q)", second.Next, o.w.patches)
+		if second.Next.Trial != 2 || len(o.w.made()) == 0 {
+			t.Errorf("want one trial made and the next one to wait (got %+v, %q)", second.Next, o.w.made())
 		}
 		for range 40 {
 			if s = o.until(func(s status.Snapshot) bool { return awaits(s) || isDone(s) }); isDone(s) {
@@ -114,6 +115,7 @@ func TestApproval(t *testing.T) {
 }
 
 func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		o := open(t, f, newWorld(f.Space()), &journal{})
@@ -139,6 +141,7 @@ func TestPauseAndResume(t *testing.T) {
 }
 
 func TestAbort(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		o := open(t, f, newWorld(f.Space()), &journal{})
@@ -160,6 +163,7 @@ func TestAbort(t *testing.T) {
 }
 
 func TestProposeAndRollBack(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		o := open(t, f, newWorld(f.Space()), &journal{})
@@ -193,6 +197,7 @@ func TestProposeAndRollBack(t *testing.T) {
 }
 
 func TestOrdersWhereNothingIsChanged(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		f.Mode = config.Observe
@@ -209,6 +214,7 @@ func TestOrdersWhereNothingIsChanged(t *testing.T) {
 
 // TestTheEndOfASearch: the winner is measured against the start once more, a knob that need not have moved goes back, and what was good already stays.
 func TestTheEndOfASearch(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		goodput func(space.Point) float64
 		want    string
@@ -248,6 +254,7 @@ func TestTheEndOfASearch(t *testing.T) {
 
 // TestAWinnerByLuck: what was better once and is not when measured again does not stay.
 func TestAWinnerByLuck(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -270,6 +277,7 @@ func TestAWinnerByLuck(t *testing.T) {
 
 // TestAStepAtATime: no trial moves a knob farther than the file allows, and the search gets there nevertheless.
 func TestAStepAtATime(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		f.Budgets.Steps = 1
@@ -289,6 +297,7 @@ func TestAStepAtATime(t *testing.T) {
 
 // TestAllKnobsAtOnce: the search by a model finds what no single step leads to, inside the budget, and is the same after a kill.
 func TestAllKnobsAtOnce(t *testing.T) {
+	t.Parallel()
 	study := func(t *testing.T, dieAt int) (got string, told []string) {
 		f := testFile(t)
 		f.Search.Algorithm = config.ByGP

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -42,6 +44,7 @@ import (
 // plan is what such a tuner is told.
 type plan struct {
 	Kubeconfig string
+	Namespace  string
 	Ledger     string
 	Seed       uint64
 	Lease      time.Duration // 0: it needs none
@@ -62,6 +65,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if err := flag.Set("test.parallel", "8"); err != nil { // most of the time they wait; a flag of go test's still counts
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
@@ -85,12 +91,13 @@ func (p plan) run() error {
 	if err != nil {
 		return err
 	}
-	client, err := apply.Connect(p.Kubeconfig)
+	clients, err := apply.Connect(p.Kubeconfig)
 	if err != nil {
 		return err
 	}
+	client := clients.Kube
 	w, err := apply.New(apply.Config{
-		Client: client, Target: apply.Target{Namespace: "kafka", Name: "kafka", Container: "kafka"}, Variables: []string{"IO", "NET"},
+		Client: client, Target: apply.Target{Namespace: p.Namespace, Name: "kafka", Container: "kafka"}, Variables: []string{"IO", "NET"},
 		Deadline: f.Windows.Rollout, Poll: 50 * time.Millisecond,
 	})
 	if err != nil {
@@ -102,7 +109,7 @@ func (p plan) run() error {
 		return p.term(ctx, f, w, 0, log)
 	}
 	e, err := lead.New(lead.Config{
-		Client: client, Namespace: "kafka", Name: "tuner", Identity: strconv.Itoa(os.Getpid()), Lease: p.Lease, Logger: log, Highest: w.Highest,
+		Client: client, Namespace: p.Namespace, Name: "tuner", Identity: strconv.Itoa(os.Getpid()), Lease: p.Lease, Logger: log, Highest: w.Highest,
 	})
 	if err != nil {
 		return err
@@ -170,7 +177,7 @@ func (s simulated) Live(context.Context) observe.Live {
 	return observe.Live{P99: status.Ptr(0.1), Acked: status.Ptr(1000.0)}
 }
 
-func (s simulated) Window(ctx context.Context, _, to time.Time) (judge.Window, error) {
+func (s simulated) Measure(ctx context.Context, span observe.Span) (judge.Window, error) {
 	p, err := s.point(ctx)
 	if err != nil {
 		return judge.Window{}, &observe.Bad{Cause: "unreachable", Figure: "goodput", Why: err.Error()}
@@ -178,7 +185,7 @@ func (s simulated) Window(ctx context.Context, _, to time.Time) (judge.Window, e
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%d %s", s.seed, p.Key())
 	bias := rand.New(rand.NewPCG(h.Sum64(), 1)).Float64()*0.1 - 0.05
-	noise := 1 + 0.002*float64(to.UnixMilli()/400%3)
+	noise := 1 + 0.002*float64(span.To.UnixMilli()/400%3)
 	return judge.Window{Goodput: 1000 * (1 + 0.1*float64(p["io"]) + 0.02*float64(p["net"]) + bias) * noise, P99: 0.1}, nil
 }
 
@@ -216,22 +223,23 @@ func (j suicidal) dieOnce(key string) {
 	select {} // until it arrives
 }
 
-// cluster is an API server with a StatefulSet of one broker, and everything that was done to it.
+// cluster is a namespace with a StatefulSet of one broker, on an API server that others use too, and everything that was done to it.
 type cluster struct {
 	*kubetest.Server
-	t      *testing.T
-	client kubernetes.Interface
-	base   int64 // the generation that reset left
+	t         *testing.T
+	client    kubernetes.Interface
+	namespace string
+	base      int64 // the generation that reset left
 }
 
 const workload = `
 apiVersion: v1
 kind: Namespace
-metadata: {name: kafka}
+metadata: {name: NS}
 ---
 apiVersion: apps/v1
 kind: StatefulSet
-metadata: {name: kafka, namespace: kafka}
+metadata: {name: kafka, namespace: NS}
 spec:
   replicas: 1
   podManagementPolicy: Parallel
@@ -242,27 +250,56 @@ spec:
     spec: {terminationGracePeriodSeconds: 0, containers: [{name: kafka, image: kafka, env: [{name: IO, value: "2"}, {name: NET, value: "1"}]}]}
 `
 
-func newCluster(t *testing.T) *cluster {
-	t.Helper()
-	c := &cluster{Server: kubetest.Start(t), t: t}
-	c.client = c.Client(t)
-	c.Node(t, kubetest.Ready)
-	return c
+func TestOnKubernetes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("studies on a real API server take a minute")
+	}
+	t.Parallel()
+	s := kubetest.Start(t)
+	s.Node(t, kubetest.Ready)
+	for name, test := range map[string]func(*testing.T, *cluster){
+		"killed at every edge":                killedAtEveryEdge,
+		"killed at random moments":            killedAtRandomMoments,
+		"two tuners":                          twoTuners,
+		"an earlier holder that cannot write": anEarlierHolderCannotWrite,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, &cluster{Server: s, t: t, client: s.Client(t)})
+		})
+	}
 }
 
-// reset brings the StatefulSet to the start, and counts its changes from there.
+var namespaces atomic.Int32
+
+// reset makes a StatefulSet in a new namespace, and counts its changes from there.
 func (c *cluster) reset() {
 	c.t.Helper()
-	c.KubectlIn(c.t, workload, "apply", "--server-side", "--force-conflicts", "-f", "-")
-	c.Kubectl(c.t, "rollout", "status", "-n", "kafka", "statefulset/kafka", "--timeout=120s")
+	c.namespace = fmt.Sprintf("kafka-%d", namespaces.Add(1))
+	c.Create(c.t, strings.ReplaceAll(workload, "NS", c.namespace))
+	if err := c.workload().Rollout(c.t.Context()); err != nil {
+		c.t.Fatal(err)
+	}
 	c.base = 0
 	_, c.base = c.point()
+}
+
+func (c *cluster) workload() *apply.Workload {
+	c.t.Helper()
+	w, err := apply.New(apply.Config{
+		Client: c.client, Target: apply.Target{Namespace: c.namespace, Name: "kafka", Container: "kafka"}, Variables: []string{"IO", "NET"},
+		Deadline: 3 * time.Minute, Poll: 50 * time.Millisecond,
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return w
 }
 
 // point is the configuration that the API server holds, and how often the template was changed since reset.
 func (c *cluster) point() (p space.Point, changes int64) {
 	c.t.Helper()
-	set, err := c.client.AppsV1().StatefulSets("kafka").Get(c.t.Context(), "kafka", metav1.GetOptions{})
+	set, err := c.client.AppsV1().StatefulSets(c.namespace).Get(c.t.Context(), "kafka", metav1.GetOptions{})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -398,7 +435,7 @@ func (c *cluster) uninterrupted(seed uint64) outcome {
 
 func (c *cluster) plan(seed uint64) plan {
 	dir := c.t.TempDir()
-	return plan{Kubeconfig: c.Kubeconfig(c.t), Ledger: filepath.Join(dir, "ledger.jsonl"), Seed: seed, Done: filepath.Join(dir, "done")}
+	return plan{Kubeconfig: c.Kubeconfig(c.t), Namespace: c.namespace, Ledger: filepath.Join(dir, "ledger.jsonl"), Seed: seed, Done: filepath.Join(dir, "done")}
 }
 
 // finish waits for the end of a study and ends its process.
@@ -425,12 +462,8 @@ func (o outcome) mustBe(t *testing.T, want outcome) {
 	}
 }
 
-// TestKilledAtEveryEdge: one study, whose tuner is killed once before and once after every record that it writes.
-func TestKilledAtEveryEdge(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a study on a real API server takes a minute")
-	}
-	c := newCluster(t)
+// killedAtEveryEdge: one study, whose tuner is killed once before and once after every record that it writes.
+func killedAtEveryEdge(t *testing.T, c *cluster) {
 	want := c.uninterrupted(1)
 	c.reset()
 	p := c.plan(1)
@@ -459,18 +492,14 @@ func TestKilledAtEveryEdge(t *testing.T) {
 	c.check(p.Ledger).mustBe(t, want)
 }
 
-// kills is how many TestKilledAtRandomMoments makes; another number by KILLS in the environment.
+// kills is how many killedAtRandomMoments makes; another number by KILLS in the environment.
 const kills = 10
 
-func TestKilledAtRandomMoments(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a study on a real API server takes a minute")
-	}
+func killedAtRandomMoments(t *testing.T, c *cluster) {
 	wanted := kills
 	if n, err := strconv.Atoi(os.Getenv("KILLS")); err == nil {
 		wanted = n
 	}
-	c := newCluster(t)
 	r := rand.New(rand.NewPCG(7, 7))
 	done := 0
 	for seed := uint64(2); done < wanted; seed++ {
@@ -495,13 +524,9 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	t.Logf("killed %d times in all", done)
 }
 
-// TestTwoTuners: two processes, one target, one ledger. Whichever holds the lease is killed, twenty times, and five times stopped for longer than its
+// twoTuners: two processes, one target, one ledger. Whichever holds the lease is killed, twenty times, and five times stopped for longer than its
 // lease and let go on as if nothing had happened. There are never two that write.
-func TestTwoTuners(t *testing.T) {
-	if testing.Short() {
-		t.Skip("twenty leases on a real API server take minutes")
-	}
-	c := newCluster(t)
+func twoTuners(t *testing.T, c *cluster) {
 	c.reset()
 	p := c.plan(3)
 	p.Lease = 2 * time.Second
@@ -574,7 +599,7 @@ func (c *cluster) holder(other string, alive map[string]*process) string {
 	c.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
-		lease, err := c.client.CoordinationV1().Leases("kafka").Get(c.t.Context(), "tuner", metav1.GetOptions{})
+		lease, err := c.client.CoordinationV1().Leases(c.namespace).Get(c.t.Context(), "tuner", metav1.GetOptions{})
 		if err == nil && lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity != "" && *lease.Spec.HolderIdentity != other {
 			pid, _, _ := strings.Cut(*lease.Spec.HolderIdentity, "_")
 			if alive[pid] != nil {
@@ -600,11 +625,11 @@ type write struct {
 // observe follows every change of the workload's template; calling what it returns ends that.
 func (c *cluster) observe() func() []write {
 	c.t.Helper()
-	set, err := c.client.AppsV1().StatefulSets("kafka").Get(c.t.Context(), "kafka", metav1.GetOptions{})
+	set, err := c.client.AppsV1().StatefulSets(c.namespace).Get(c.t.Context(), "kafka", metav1.GetOptions{})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	w, err := c.client.AppsV1().StatefulSets("kafka").Watch(c.t.Context(), metav1.ListOptions{ResourceVersion: set.ResourceVersion})
+	w, err := c.client.AppsV1().StatefulSets(c.namespace).Watch(c.t.Context(), metav1.ListOptions{ResourceVersion: set.ResourceVersion})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -633,20 +658,11 @@ func (c *cluster) observe() func() []write {
 	}
 }
 
-// TestAnEarlierHolderCannotWrite: neither after the later one has claimed the target, nor with what it read before; and the later one is not disturbed by
+// anEarlierHolderCannotWrite: neither after the later one has claimed the target, nor with what it read before; and the later one is not disturbed by
 // the mark of its own term.
-func TestAnEarlierHolderCannotWrite(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a real API server takes seconds to start")
-	}
-	c := newCluster(t)
+func anEarlierHolderCannotWrite(t *testing.T, c *cluster) {
 	c.reset()
-	all, err := apply.New(apply.Config{
-		Client: c.client, Target: apply.Target{Namespace: "kafka", Name: "kafka", Container: "kafka"}, Variables: []string{"IO", "NET"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := c.workload()
 	earlier, later := all.Under(4), all.Under(5)
 	if err := earlier.Claim(t.Context()); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
@@ -25,13 +26,15 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
-// Cluster is the target; apply.Workload is one.
+// Cluster is the target; apply.Workload, apply.Mixed and apply.Strimzi are.
 type Cluster interface {
 	Look(ctx context.Context) (apply.View, error)
 	Set(ctx context.Context, variable, old, new string) (apply.View, error)
 	Rollout(ctx context.Context) error  // only looks
 	Rollback(ctx context.Context) error // may delete what stands in the way
 	Lives(ctx context.Context) (apply.Lives, error)
+	Rights(ctx context.Context) error // names those that are missing
+	Restarts(variable string) bool    // whether a change of it restarts the brokers
 }
 
 // Broker reads back; apply.Brokers is one.
@@ -42,7 +45,7 @@ type Broker interface {
 
 // Meter measures; observe.Observer is one.
 type Meter interface {
-	Window(ctx context.Context, from, to time.Time) (judge.Window, error)
+	Measure(ctx context.Context, span observe.Span) (judge.Window, error)
 	Live(ctx context.Context) observe.Live
 }
 
@@ -91,7 +94,10 @@ type Runner struct {
 	resumed bool            // the next edge goes on with a trial that an earlier process began
 	windows int             // measured so far in the running trial
 	lives   apply.Lives     // the brokers after the rollout, before they are measured
+	seen    apply.View      // the target after the runner's own last change, or when it was looked at since; Generation 0: not yet by this process
 	unsent  []apply.Event
+
+	contested string // why nothing is tried any more: somebody else puts values back
 }
 
 // New makes a runner.
@@ -201,27 +207,48 @@ func (r *Runner) attend(ctx context.Context) (space.Point, error) {
 		r.state(status.Holding, fmt.Sprintf("%v (changed by %s)", err, view.Author(r.variables()...)))
 		return nil, nil
 	}
-	if point.Key() == r.study.Incumbent.Key() && view.Rest == r.study.Rest {
+	o := r.since(view, r.study.Incumbent)
+	if o == nil {
+		r.seen = view
 		return point, nil
 	}
-	return point, r.outside(point, view)
+	return point, r.outside(point, view, o.Author)
 }
 
-func (r *Runner) outside(point space.Point, view apply.View) error {
+// since is what somebody else did to a target that is meant to have the values: compared with the ledger, and with how it was seen last, which also
+// tells of what was changed and put back in between.
+func (r *Runner) since(view apply.View, want space.Point) *apply.Outside {
+	before := r.seen
+	before.Rest, before.Env = r.study.Rest, maps.Clone(view.Env)
+	if before.Generation == 0 {
+		before.Generation = view.Generation
+	}
+	got, _ := space.Parse(r.knobs, view.Env) // what it does not know is different
+	for _, k := range r.knobs {
+		if v, known := got[k.Name]; !known || v != want[k.Name] {
+			before.Env[k.Env] = k.Render(want[k.Name])
+		}
+	}
+	return view.Since(before)
+}
+
+func (r *Runner) outside(point space.Point, view apply.View, author string) error {
 	var changes []ledger.Change
-	var variables []string
 	for _, k := range r.knobs {
 		if old, new := r.study.Incumbent[k.Name], point[k.Name]; old != new {
 			changes = append(changes, change(k, old, new))
-			variables = append(variables, k.Env)
 		}
 	}
 	reason := "changed outside of any trial; it is the new incumbent"
-	if len(changes) == 0 {
+	switch {
+	case len(changes) > 0:
+	case view.Rest == r.study.Rest:
+		reason = "something was changed and put back; the incumbent is measured again"
+	default:
 		reason = "something other than the knobs was changed; the incumbent is measured again"
 	}
-	author := view.Author(variables...)
 	r.Logger.Info("somebody else changed the target", "author", author, "point", point.Key())
+	r.seen = view
 	return r.record(ledger.Record{
 		Kind: ledger.Outside, Author: author, Point: point, Revision: view.Rest, Generation: view.Generation, Changes: changes, Reason: reason,
 	})

@@ -26,8 +26,10 @@ func slow(f *config.File) {
 // bound is how soon after a breach began its revert must begin: two scrapes and 30 s.
 func bound(f config.File) time.Duration { return 2*f.Prometheus.ScrapeInterval + 30*time.Second }
 
-// reverts are when the I/O threads were set back to 2.
+// back is when the I/O threads were set back to 2.
 func (w *world) back() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for i, m := range w.past {
 		if i > 0 && m.point["io"] == 2 && w.past[i-1].point["io"] == 4 {
 			return m.at
@@ -65,6 +67,7 @@ func fourIsBad(w *world, after time.Duration) {
 
 // TestABreachIsTakenBack: twenty breaches that begin at all moments of a trial and after it. Each revert starts in time, and none is left applied.
 func TestABreachIsTakenBack(t *testing.T) {
+	t.Parallel()
 	var took []time.Duration
 	for n := range 20 {
 		after := time.Duration(n) * 15 * time.Second
@@ -119,6 +122,7 @@ func reasons(records []ledger.Record) []string {
 
 // TestKilledInABreach: the tuner dies at any moment of a breach, and is started again after a while: it takes the change back at once.
 func TestKilledInABreach(t *testing.T) {
+	t.Parallel()
 	for _, away := range []time.Duration{time.Second, 30 * time.Second, time.Hour} {
 		for n := range 8 {
 			after := time.Duration(n) * 2 * time.Second // after the breach began
@@ -167,6 +171,7 @@ func TestKilledInABreach(t *testing.T) {
 
 // TestWhatWasKeptBreachesLater: nothing is left applied for having been judged already, also when the tuner was killed meanwhile.
 func TestWhatWasKeptBreachesLater(t *testing.T) {
+	t.Parallel()
 	for name, killed := range map[string]bool{"while it runs": false, "while it was away": true} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T) {
@@ -194,6 +199,7 @@ func TestWhatWasKeptBreachesLater(t *testing.T) {
 }
 
 func TestAGuardThatCannotBeAsked(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		slow(&f)
@@ -215,6 +221,7 @@ func TestAGuardThatCannotBeAsked(t *testing.T) {
 
 // TestTheStartBreachesAGuard: it can only get better, and is made better.
 func TestTheStartBreachesAGuard(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		slow(&f)
@@ -229,6 +236,7 @@ func TestTheStartBreachesAGuard(t *testing.T) {
 }
 
 func TestTheSwitch(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -249,10 +257,10 @@ func TestTheSwitch(t *testing.T) {
 		if late := w.back().Sub(at); late < 0 || late > 10*time.Second {
 			t.Errorf("want the change taken back at once (got it after %s: %q)", late, story(j.all()))
 		}
-		patches := len(w.patches)
+		patches := w.made()
 		time.Sleep(time.Hour)
-		if len(w.patches) != patches {
-			t.Errorf("it acted while its switch was off: %q", w.patches[patches:])
+		if now := w.made(); len(now) != len(patches) {
+			t.Errorf("it acted while its switch was off: %q", now[len(patches):])
 		}
 		w.mu.Lock()
 		w.off = ""
@@ -277,6 +285,7 @@ func until(t *testing.T, board *status.Board, end func(status.Snapshot) bool) st
 }
 
 func TestBudgetsOfSafety(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		set    func(*config.File, *world)
 		reason string
@@ -306,6 +315,7 @@ func TestBudgetsOfSafety(t *testing.T) {
 // TestTheLoadShifts: a search that has ended begins anew when the load is another one, not before its rest is over, and each time later when nothing
 // helps.
 func TestTheLoadShifts(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		f.Again = config.Again{Shift: 0.3, Rest: 10 * time.Minute, MaxRest: time.Hour}

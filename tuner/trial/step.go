@@ -3,6 +3,7 @@ package trial
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/config"
@@ -36,6 +37,10 @@ func (r *Runner) step(ctx context.Context) error {
 		r.state(status.Paused, fmt.Sprintf("by %s: %s", p.By, p.Reason))
 		return r.rest(ctx)
 	}
+	if r.contested != "" {
+		r.state(status.Holding, r.contested)
+		return r.rest(ctx)
+	}
 	if r.pending() {
 		r.state(status.Holding, "a guard is breached; nothing new begins")
 		return r.rest(ctx)
@@ -62,6 +67,10 @@ func (r *Runner) advance(ctx context.Context) error {
 		return r.rest(ctx)
 	case waits:
 		r.offer(next, status.Awaiting, fmt.Sprintf("trial %d waits for approval", r.nextTrial()))
+		return r.rest(ctx)
+	}
+	if err := r.Cluster.Rights(ctx); err != nil { // found out later, it would leave the target between two values
+		r.state(status.Holding, fmt.Sprintf("trial %d is not begun: %v", r.nextTrial(), err))
 		return r.rest(ctx)
 	}
 	return r.try(ctx, next)
@@ -111,6 +120,11 @@ func (r *Runner) try(ctx context.Context, p proposal) error {
 		return err
 	}
 	return r.pursue(ctx)
+}
+
+// restarts says whether the changes restart the brokers.
+func (r *Runner) restarts(changes []ledger.Change) bool {
+	return slices.ContainsFunc(changes, func(c ledger.Change) bool { return r.Cluster.Restarts(c.Env) })
 }
 
 // changes are what leads from the incumbent to the proposal.

@@ -18,7 +18,7 @@ func (r *Runner) search() (next proposal, none string, ok bool) {
 	return r.byStep()
 }
 
-// byStep moves one knob at a time. What goes too far for one trial is as if it had been tried.
+// byStep moves one knob at a time. What goes too far for one trial, or needs restarts when there are none left, is as if it had been tried.
 func (r *Runner) byStep() (proposal, string, bool) {
 	tried := r.tried()
 	for {
@@ -27,7 +27,7 @@ func (r *Runner) byStep() (proposal, string, bool) {
 			return proposal{}, none, false
 		}
 		point := r.study.Incumbent.With(p.Knob, p.To)
-		if r.allowed(point) == nil {
+		if r.allowed(point) == nil && r.affordable(point) {
 			return proposal{point: point, reason: p.Reason}, "", true
 		}
 		tried = append([]search.Tried{{Point: point, Outcome: search.Worse}}, tried...)
@@ -60,7 +60,7 @@ func (r *Runner) byModel() (proposal, string, bool) {
 		if !ok {
 			return proposal{}, s.Reason, false
 		}
-		if s.Point.Key() != r.study.Incumbent.Key() && r.allowed(s.Point) == nil && r.untried(s.Point) {
+		if s.Point.Key() != r.study.Incumbent.Key() && r.allowed(s.Point) == nil && r.affordable(s.Point) && r.untried(s.Point) {
 			return proposal{point: s.Point, reason: s.Reason}, "", true
 		}
 		history = append(history, search.Trial{Point: s.Point, Failed: true, Bounds: []float64{0}})

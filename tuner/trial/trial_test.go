@@ -19,6 +19,7 @@ import (
 
 // TestOutcomes runs whole studies in worlds with one thing wrong and looks at how the first trial of I/O threads (2 → 4) ended.
 func TestOutcomes(t *testing.T) {
+	t.Parallel()
 	four := func(p space.Point) bool { return p["io"] == 4 }
 	fails := func(class apply.Class) func(*world) {
 		return func(w *world) {
@@ -138,6 +139,7 @@ func deletes(w *world) func(time.Time) error {
 
 // TestTheIncumbentDiesOnce: what was measured of a broker that died meanwhile is not what others are compared with.
 func TestTheIncumbentDiesOnce(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -159,6 +161,7 @@ func TestTheIncumbentDiesOnce(t *testing.T) {
 }
 
 func TestTheIncumbentIsChangedInTheBroker(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -174,6 +177,7 @@ func TestTheIncumbentIsChangedInTheBroker(t *testing.T) {
 }
 
 func TestOneBadWindowIsReplaced(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -193,6 +197,7 @@ func TestOneBadWindowIsReplaced(t *testing.T) {
 }
 
 func TestSomebodyElse(t *testing.T) {
+	t.Parallel()
 	at := func(phase ledger.Phase, j *journal, act func(w *world)) func(*world) {
 		done := false
 		return func(w *world) {
@@ -207,6 +212,7 @@ func TestSomebodyElse(t *testing.T) {
 	write := func(variable, value string) func(*world) {
 		return func(w *world) {
 			w.env[variable] = value
+			w.generation++
 			w.authors[variable] = apply.Author{Manager: "kubectl-patch", Time: time.Now()}
 		}
 	}
@@ -259,6 +265,7 @@ func TestSomebodyElse(t *testing.T) {
 }
 
 func TestSomebodyElseWhileNothingRuns(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		f.Mode = config.Observe
@@ -277,6 +284,7 @@ func TestSomebodyElseWhileNothingRuns(t *testing.T) {
 }
 
 func TestModes(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		f.Mode = config.Recommend
@@ -299,6 +307,7 @@ func TestModes(t *testing.T) {
 }
 
 func TestTakingBackOutlastsAnOutage(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -327,6 +336,7 @@ func TestTakingBackOutlastsAnOutage(t *testing.T) {
 }
 
 func TestBudgets(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		set    func(*config.File)
 		trials int
@@ -351,6 +361,7 @@ func TestBudgets(t *testing.T) {
 }
 
 func TestAnOldIncumbentIsMeasuredAgain(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -368,6 +379,7 @@ func TestAnOldIncumbentIsMeasuredAgain(t *testing.T) {
 }
 
 func TestEventsSayWhatHappened(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}
@@ -390,6 +402,7 @@ func values(m map[string]apply.Event) []apply.Event {
 }
 
 func TestEndsSoonInEveryPhase(t *testing.T) {
+	t.Parallel()
 	for _, phase := range ledger.Phases() {
 		t.Run(string(phase), func(t *testing.T) {
 			in(t, func(t *testing.T) {
@@ -419,6 +432,7 @@ func TestEndsSoonInEveryPhase(t *testing.T) {
 // TestAnotherModeDuringATrial: a tuner that is killed in any phase and started in a mode that does not act ends the trial where it is, and records
 // what others do from then on.
 func TestAnotherModeDuringATrial(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []config.Mode{config.Observe, config.Recommend} {
 		for i, phase := range ledger.Phases() {
 			if phase.Done() {
@@ -462,6 +476,7 @@ func TestAnotherModeDuringATrial(t *testing.T) {
 
 // TestAnotherObjective: a search that ended is made again when what decides is another, with its budgets, and only then.
 func TestAnotherObjective(t *testing.T) {
+	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
 		w, j := newWorld(f.Space()), &journal{}

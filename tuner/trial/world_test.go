@@ -36,25 +36,30 @@ type world struct {
 	events  map[string]apply.Event
 	knobs   []space.Knob
 
-	goodput func(space.Point) float64
-	p99     func(space.Point) float64
-	broken  func(space.Point) *apply.RolloutError // the rollout of this configuration fails
-	bad     func(now time.Time) error             // no window can be measured
-	dynamic space.Point                           // set in the running broker, past the workload; gone with the next patch
-	ignores string                                // the broker does not take this knob's variable
-	refuses string                                // the API server takes no such value
-	before  space.Point                           // what the broker ran with first
-	down    func() error                          // the API server
-	onLook  func(*world)                          // somebody else's hand; called with the lock held
-	lives   apply.Life                            // of the pod there is; a patch makes another one
-	killSet int                                   // the program dies in this Set, after the patch arrived
-	kill    func()
-	sets    int
-	deletes int // times that it was allowed to delete pods
+	goodput    func(space.Point) float64
+	p99        func(space.Point) float64
+	broken     func(space.Point) *apply.RolloutError // the rollout of this configuration fails
+	bad        func(now time.Time) error             // no window can be measured
+	dynamic    space.Point                           // set in the running broker, past the workload; gone with the next patch
+	ignores    string                                // the broker does not take this knob's variable
+	refuses    string                                // the API server takes no such value
+	rights     func() error                          // what the tuner may not do
+	runs       string                                // the variable that a running broker takes, without a restart
+	contested  string                                // the variable that another controller puts back
+	generation int64                                 // counts the changes of the target
+	before     space.Point                           // what the broker ran with first
+	down       func() error                          // the API server
+	onLook     func(*world)                          // somebody else's hand; called with the lock held
+	lives      apply.Life                            // of the pod there is; a patch makes another one
+	killSet    int                                   // the program dies in this Set, after the patch arrived
+	kill       func()
+	sets       int
+	deletes    int // times that it was allowed to delete pods
 
 	guard func(p space.Point, at time.Time) (float64, error) // what guards read
 	past  []moment                                           // every configuration since the beginning
 	off   string                                             // why the switch is off
+	spans []observe.Span                                     // everything that was measured
 }
 
 // moment is when a configuration came into force.
@@ -91,8 +96,8 @@ var errKilled = errors.New("killed")
 
 func newWorld(knobs []space.Knob) *world {
 	w := &world{
-		env:    map[string]string{"HEAP": "-Xms256m -Xmx256m", "IO": "2"},
-		rest:   "rest",
+		env:  map[string]string{"HEAP": "-Xms256m -Xmx256m", "IO": "2"},
+		rest: "rest", generation: 1,
 		events: map[string]apply.Event{}, authors: map[string]apply.Author{}, knobs: knobs,
 		before:  space.Point{"heap": 256, "io": 2},
 		p99:     func(space.Point) float64 { return 0.150 },
@@ -102,7 +107,21 @@ func newWorld(knobs []space.Knob) *world {
 	return w
 }
 
+// point is the configuration that the target has.
 func (w *world) point() space.Point {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now()
+}
+
+// made are the patches so far.
+func (w *world) made() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.patches)
+}
+
+func (w *world) now() space.Point {
 	p, err := space.Parse(w.knobs, w.env)
 	if err != nil {
 		panic(err) // a test that writes such a variable does not measure
@@ -121,8 +140,19 @@ func (w *world) Look(context.Context) (apply.View, error) {
 	if w.onLook != nil {
 		w.onLook(w)
 	}
-	return apply.View{Env: maps.Clone(w.env), Rest: w.rest, Authors: maps.Clone(w.authors), Newest: w.newest, Memory: 4 << 30}, nil
+	return apply.View{
+		Env: maps.Clone(w.env), Rest: w.rest, Generation: w.generation, Authors: maps.Clone(w.authors), Newest: w.newest, Memory: 4 << 30,
+	}, nil
 }
+
+func (w *world) Rights(context.Context) error {
+	if w.rights == nil {
+		return nil
+	}
+	return w.rights()
+}
+
+func (w *world) Restarts(variable string) bool { return variable != w.runs }
 
 func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View, error) {
 	w.mu.Lock()
@@ -136,14 +166,19 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 		w.mu.Unlock()
 		return apply.View{}, fmt.Errorf("patch: %w: outside the policy", apply.ErrRefused)
 	}
+	if w.contested == variable && w.env[variable] != new {
+		w.mu.Unlock()
+		return apply.View{}, fmt.Errorf("set %s: %w: %w: argocd has done so 2 times", variable, apply.ErrRefused, apply.ErrContested)
+	}
 	switch w.env[variable] {
 	case new:
 	case old:
 		w.env[variable] = new
+		w.generation++
 		w.dynamic = nil
 		w.lives = apply.Life{Pod: w.lives.Pod + "+"}
 		w.patches = append(w.patches, variable+"="+new)
-		w.past = append(w.past, moment{time.Now(), w.point()})
+		w.past = append(w.past, moment{time.Now(), w.now()})
 		w.authors[variable] = apply.Author{Manager: apply.Manager, Time: time.Now()}
 	default:
 		w.mu.Unlock()
@@ -168,7 +203,7 @@ func (w *world) Rollout(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.broken != nil {
-		if err := w.broken(w.point()); err != nil {
+		if err := w.broken(w.now()); err != nil {
 			return err
 		}
 	}
@@ -191,7 +226,7 @@ func (w *world) Lives(context.Context) (apply.Lives, error) {
 func (w *world) Effective(context.Context) (space.Point, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	p := w.point()
+	p := w.now()
 	maps.Copy(p, w.dynamic)
 	if w.ignores != "" {
 		p[w.ignores] = w.before[w.ignores]
@@ -201,16 +236,17 @@ func (w *world) Effective(context.Context) (space.Point, error) {
 
 func (w *world) Healthy(context.Context) error { return nil }
 
-func (w *world) Window(_ context.Context, from, to time.Time) (judge.Window, error) {
+func (w *world) Measure(_ context.Context, span observe.Span) (judge.Window, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.spans = append(w.spans, span)
 	if w.bad != nil {
-		if err := w.bad(to); err != nil {
+		if err := w.bad(span.To); err != nil {
 			return judge.Window{}, err
 		}
 	}
-	p := w.point()
-	noise := 1 + 0.004*float64(to.Unix()/12%3)
+	p := w.now()
+	noise := 1 + 0.004*float64(span.To.Unix()/12%3)
 	return judge.Window{Goodput: w.goodput(p) * noise, P99: w.p99(p)}, nil
 }
 
