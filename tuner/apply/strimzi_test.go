@@ -133,10 +133,10 @@ func cluster(t *testing.T, s *kube, namespace string, brokers apply.Brokers, bri
 	s.Create(t, strings.ReplaceAll(strimziCluster, "NS", namespace))
 	o := &operator{t: t, kube: s, resources: resources, namespace: namespace, bring: bring}
 	o.run()
-	return resource(t, s, namespace, brokers, patient), o
+	return kafkaResource(t, s, namespace, brokers, patient), o
 }
 
-func resource(t *testing.T, s *kube, namespace string, brokers apply.Brokers, deadline time.Duration) *apply.Strimzi {
+func kafkaResource(t *testing.T, s *kube, namespace string, brokers apply.Brokers, deadline time.Duration) *apply.Strimzi {
 	t.Helper()
 	resources, err := dynamic.NewForConfig(s.Config(t))
 	if err != nil {
@@ -270,7 +270,7 @@ func strimzi(t *testing.T, s *kube) {
 		if err := k.Rollout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := resource(t, s, "strimzi-stuck", l.brokers, 10*time.Second).Set(t.Context(), networkVariable, "3", "16")
+		_, err := kafkaResource(t, s, "strimzi-stuck", l.brokers, 10*time.Second).Set(t.Context(), networkVariable, "3", "16")
 		if !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "the operator says NotReady: ConfigException: a broker refuses it") {
 			t.Errorf("want it refused, with the operator's words (got %v)", err)
 		}
