@@ -2,7 +2,7 @@ package space
 
 import (
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -14,18 +14,35 @@ func (k Knob) Render(v int64) string {
 // Parse is the value in a variable's text. A text of another form, or one whose placeholders hold different values, is refused: nothing is
 // known about its meaning then.
 func (k Knob) Parse(text string) (int64, error) {
-	form := regexp.QuoteMeta(strings.Join(strings.Fields(k.Format), " "))
-	pattern := strings.ReplaceAll(form, regexp.QuoteMeta(Placeholder), "("+k.pattern()+")")
-	found := regexp.MustCompile("^" + pattern + "$").FindStringSubmatch(strings.Join(strings.Fields(text), " "))
-	if found == nil {
-		return 0, fmt.Errorf("%s: want the form %q (got %q)", k.Env, k.Format, text)
+	refused := fmt.Errorf("%s: want the form %q (got %q)", k.Env, k.Format, text)
+	parts := strings.Split(strings.Join(strings.Fields(k.Format), " "), Placeholder)
+	rest, ok := strings.CutPrefix(strings.Join(strings.Fields(text), " "), parts[0])
+	if !ok || len(parts) == 1 {
+		return 0, refused
 	}
-	for _, other := range found[2:] {
-		if other != found[1] {
+	var found []string
+	for _, next := range parts[1 : len(parts)-1] {
+		value, more, ok := strings.Cut(rest, next)
+		if !ok {
+			return 0, refused
+		}
+		found, rest = append(found, value), more
+	}
+	value, ok := strings.CutSuffix(rest, parts[len(parts)-1])
+	if !ok {
+		return 0, refused
+	}
+	for _, v := range append(found, value) {
+		if !k.looksLike(v) {
+			return 0, refused
+		}
+	}
+	for _, v := range found {
+		if v != value {
 			return 0, fmt.Errorf("%s: want one value in every place of %q (got %q)", k.Env, k.Format, text)
 		}
 	}
-	return k.Value(found[1])
+	return k.Value(value)
 }
 
 // Setting is the broker's setting that a variable of Kafka's own image stands for: num.io.threads for KAFKA_NUM_IO_THREADS.
@@ -34,22 +51,22 @@ func Setting(variable string) string {
 	return strings.NewReplacer("___", "-", "__", "_", "_", ".").Replace(name)
 }
 
-// pattern is what a value may look like; a sign only where a special value has one.
-func (k Knob) pattern() string {
-	alternatives := []string{`\d{1,18}`}
+// looksLike says whether a text may be a value; a sign only where a special value has one.
+func (k Knob) looksLike(text string) bool {
+	if slices.ContainsFunc(k.Special, func(v int64) bool { return k.Text(v) == text }) {
+		return true
+	}
+	digits := func(s string, most int) bool {
+		return len(s) > 0 && len(s) <= most && strings.Trim(s, "0123456789") == ""
+	}
 	switch k.Type {
 	case Float:
-		alternatives = []string{`\d{1,15}(?:\.\d{1,15})?`}
+		whole, fraction, point := strings.Cut(text, ".")
+		return digits(whole, 15) && (!point || digits(fraction, 15))
 	case Bool:
-		alternatives = []string{"true", "false"}
+		return text == "true" || text == "false"
 	case Categorical:
-		alternatives = nil
-		for _, c := range k.Choices {
-			alternatives = append(alternatives, regexp.QuoteMeta(c))
-		}
+		return slices.Contains(k.Choices, text)
 	}
-	for _, v := range k.Special {
-		alternatives = append(alternatives, regexp.QuoteMeta(k.Text(v)))
-	}
-	return strings.Join(alternatives, "|")
+	return digits(text, 18)
 }
