@@ -108,7 +108,10 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.brokers = apply.Brokers{Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second, Elect: file.Mode.Acts()}
+	p.brokers = apply.Brokers{
+		Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second, Elect: file.Mode.Acts(),
+		Security: file.Target.Security(),
+	}
 	if p.target, err = reach(clients, file, p.brokers, log); err != nil {
 		return nil, err
 	}

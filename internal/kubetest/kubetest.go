@@ -44,11 +44,12 @@ type Server struct {
 	port        string
 	etcd, api   *child.Process
 	starts      int
+	audited     bool
 }
 
 // Start runs an API server and waits until it is ready. At the end of the test it is stopped and its files are removed; if the test failed,
 // the ends of the logs are shown.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	binary, err := find()
 	if err != nil {
@@ -60,6 +61,9 @@ func Start(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{dir: dir, binary: binary}
+	for _, opt := range opts {
+		opt(s)
+	}
 	t.Cleanup(func() {
 		s.end()
 		if t.Failed() {
@@ -119,6 +123,9 @@ func (s *Server) prepare() error {
 	if err := os.WriteFile(s.path("tokens.csv"), []byte(token+",kubetest,kubetest,system:masters\n"), 0o600); err != nil {
 		return fmt.Errorf("write token: %w", err)
 	}
+	if err := os.WriteFile(s.path("audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return fmt.Errorf("write audit policy: %w", err)
+	}
 	return nil
 }
 
@@ -131,7 +138,7 @@ func etcd() []string {
 }
 
 func (s *Server) apiserver() []string {
-	return []string{"kube-apiserver", "--bind-address=127.0.0.1", "--secure-port=" + s.port, "--etcd-servers=unix://localhost:1",
+	args := []string{"kube-apiserver", "--bind-address=127.0.0.1", "--secure-port=" + s.port, "--etcd-servers=unix://localhost:1",
 		"--cert-dir=certs", // the server makes its own certificate there
 		"--token-auth-file=tokens.csv", "--authorization-mode=RBAC", "--anonymous-auth=false",
 		"--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key",
@@ -139,6 +146,10 @@ func (s *Server) apiserver() []string {
 		"--service-cluster-ip-range=198.18.0.0/24", "--endpoint-reconciler-type=none",
 		"--disable-admission-plugins=ServiceAccount", // no controller makes the accounts of namespaces
 		"--profiling=false", "--shutdown-delay-duration=0s"}
+	if s.audited {
+		args = append(args, "--audit-policy-file=audit.yaml", "--audit-log-path=audit.log", "--audit-log-mode=blocking")
+	}
+	return args
 }
 
 // launch starts the API server and waits for it.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -89,7 +90,7 @@ func TestWorkloadsBecomePods(t *testing.T) {
 }
 
 func TestAUserMayDoWhatIsGranted(t *testing.T) {
-	s := kubetest.Start(t)
+	s := kubetest.Start(t, kubetest.Audited())
 	s.Kubectl(t, "create", "role", "reader", "--verb=get", "--resource=configmaps")
 	s.Kubectl(t, "create", "rolebinding", "reader", "--role=reader", "--user=alice")
 	alice := kubetest.User{Name: "alice"}
@@ -102,6 +103,9 @@ func TestAUserMayDoWhatIsGranted(t *testing.T) {
 	})
 	if _, err := maps.List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("list: want it forbidden (got %v)", err)
+	}
+	if want := (kubetest.Request{User: "alice", Verb: "list", Resource: "configmaps", Namespace: "default", Code: 403}); !slices.Contains(s.Audit(t), want) {
+		t.Errorf("want %+v in the audit log (got %+v)", want, s.Audit(t))
 	}
 	out, err := exec.Command("grep", "as: alice", s.Kubeconfig(t, alice)).Output()
 	if err != nil || len(out) == 0 {

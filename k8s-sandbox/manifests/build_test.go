@@ -13,6 +13,7 @@ import (
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	budgets "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -39,8 +40,12 @@ func typed(kind string) any {
 		return &core.Namespace{}
 	case "NetworkPolicy":
 		return &networking.NetworkPolicy{}
+	case "PodDisruptionBudget":
+		return &budgets.PodDisruptionBudget{}
 	case "PersistentVolume":
 		return &core.PersistentVolume{}
+	case "PodMonitor":
+		return &podMonitor{}
 	case "Role":
 		return &rbac.Role{}
 	case "RoleBinding":

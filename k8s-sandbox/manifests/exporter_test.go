@@ -35,6 +35,23 @@ type serviceMonitor struct {
 	} `json:"spec"`
 }
 
+// podMonitor likewise.
+type podMonitor struct {
+	meta.TypeMeta   `json:",inline"`
+	meta.ObjectMeta `json:"metadata"`
+	Spec            struct {
+		Selector  meta.LabelSelector `json:"selector"`
+		JobLabel  string             `json:"jobLabel"`
+		Endpoints []struct {
+			Port          string `json:"port"`
+			Path          string `json:"path"`
+			Interval      string `json:"interval"`
+			ScrapeTimeout string `json:"scrapeTimeout"`
+		} `json:"podMetricsEndpoints"`
+		ScrapeProtocols []string `json:"scrapeProtocols"`
+	} `json:"spec"`
+}
+
 // with builds an overlay with a component, as a user's own overlay would.
 func with(t *testing.T, overlay, component string) built {
 	t.Helper()

@@ -17,6 +17,8 @@ import (
 	admission "k8s.io/api/admissionregistration/v1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	budgets "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
 	security "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
@@ -69,7 +71,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 	}
 	restricted := security.LevelVersion{Level: security.LevelRestricted, Version: security.LatestVersion()}
 	needToken := []string{"StatefulSet/kafkalab/prometheus", "StatefulSet/kafkalab/tuner", "Deployment/kube-system/coredns"}
-	for _, name := range []string{"local", "existing", "watch"} {
+	for _, name := range []string{"local", "existing", "watch", "look", "strimzi"} {
 		b := build(t, overlay(name))
 		for key, pod := range pods(b) {
 			if r := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec)); !r.Allowed {
@@ -91,7 +93,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 			}
 		}
 		for _, ns := range []string{"kafka", "kafkalab"} {
-			if name == "watch" && ns == "kafka" {
+			if !slices.Contains([]string{"local", "existing"}, name) && ns == "kafka" {
 				continue // not ours to restrict
 			}
 			if got := get[*core.Namespace](t, b, "Namespace//"+ns).Labels["pod-security.kubernetes.io/enforce"]; got != "restricted" {
@@ -220,9 +222,15 @@ func TestExistingClusterIsLeftAsItIs(t *testing.T) {
 }
 
 func TestWatchingChangesNothingOfTheKafkaThatIsWatched(t *testing.T) {
-	b := build(t, overlay("watch"))
+	for _, name := range []string{"watch", "look", "strimzi"} {
+		t.Run(name, func(t *testing.T) { wantOnlyLooks(t, name) })
+	}
+}
+
+func wantOnlyLooks(t *testing.T, name string) {
+	b := build(t, overlay(name))
 	for _, want := range []string{"Deployment/kafkalab/exporter", "StatefulSet/kafkalab/prometheus", "StatefulSet/kafkalab/tuner"} {
-		if b[want] == nil {
+		if b[want] == nil && (name == "watch" || want != "StatefulSet/kafkalab/prometheus") {
 			t.Errorf("want %s", want)
 		}
 	}
@@ -246,6 +254,77 @@ func TestWatchingChangesNothingOfTheKafkaThatIsWatched(t *testing.T) {
 	}
 	if text := get[*core.ConfigMap](t, b, "ConfigMap/kafkalab/tuner-config").Data["tuner.yaml"]; !strings.Contains(text, "\nmode: observe\n") {
 		t.Error("want a tuner that only observes")
+	}
+}
+
+// The right to act is to patch one object and to hold one lease, and whoever names another Kafka gets it for that one.
+func TestActingIsOneObjectAndOneLease(t *testing.T) {
+	const target = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: kafka-target, namespace: kafkalab}
+data: {namespace: streaming, name: my-events, bootstrap: "events.streaming.svc:9093"}
+`
+	dir := t.TempDir()
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
+	}
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := filepath.Rel(dir, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := fmt.Sprintf("resources: [%[1]s/overlays/act, target.yaml]\ncomponents: [%[1]s/components/target]\n", root)
+	for name, text := range map[string]string{"kustomization.yaml": own, "target.yaml": target} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ folder, namespace, name, broker string }{
+		{overlay("act"), "kafka", "kafka", "kafka.kafka.svc.cluster.local:9092"}, {dir, "streaming", "my-events", "events.streaming.svc:9093"},
+	} {
+		b := build(t, c.folder)
+		if rules := get[*rbac.Role](t, b, "Role/"+c.namespace+"/tuner").Rules; len(rules) != 3 {
+			t.Errorf("%s: want the rights to look there, got %v", c.folder, rules)
+		}
+		got := get[*rbac.Role](t, b, "Role/"+c.namespace+"/tuner-act").Rules
+		want := []rbac.PolicyRule{
+			{APIGroups: []string{"apps"}, Resources: []string{"statefulsets"}, ResourceNames: []string{c.name}, Verbs: []string{"patch"}},
+			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, ResourceNames: []string{"kafkalab-tuner-" + c.name}, Verbs: []string{"get", "update"}},
+			{APIGroups: []string{"coordination.k8s.io"}, Resources: []string{"leases"}, Verbs: []string{"create"}},
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: want %v, got %v", c.folder, want, got)
+		}
+		for _, name := range []string{"tuner", "tuner-act"} {
+			binding := get[*rbac.RoleBinding](t, b, "RoleBinding/"+c.namespace+"/"+name)
+			if binding.RoleRef.Name != name || len(binding.Subjects) != 1 || binding.Subjects[0].Name != "tuner" || binding.Subjects[0].Namespace != "kafkalab" {
+				t.Errorf("%s: want %s for the tuner alone, got %+v", c.folder, name, binding)
+			}
+		}
+		if args := get[*apps.Deployment](t, b, "Deployment/kafkalab/exporter").Spec.Template.Spec.Containers[0].Args; args[1] != "--kafka.brokers="+c.broker {
+			t.Errorf("%s: want the exporter to ask %s, got %v", c.folder, c.broker, args)
+		}
+		for _, name := range []string{"exporter", "tuner"} {
+			to := get[*networking.NetworkPolicy](t, b, "NetworkPolicy/kafkalab/"+name).Spec.Egress[1].To[0].NamespaceSelector.MatchLabels
+			if to["kubernetes.io/metadata.name"] != c.namespace || len(to) != 1 {
+				t.Errorf("%s: want %s let to the namespace %s, got %v", c.folder, name, c.namespace, to)
+			}
+		}
+	}
+}
+
+// A budget that lets no pod go would hold up the drain of a node for ever.
+func TestBudgetsLetADrainThrough(t *testing.T) {
+	b := build(t, overlay("look"))
+	for _, name := range []string{"exporter", "tuner"} {
+		budget := get[*budgets.PodDisruptionBudget](t, b, "PodDisruptionBudget/kafkalab/"+name).Spec
+		if budget.MaxUnavailable == nil || budget.MaxUnavailable.IntValue() != 1 || budget.MinAvailable != nil || budget.Selector.MatchLabels["app.kubernetes.io/name"] != name {
+			t.Errorf("%s: want one pod at a time, got %+v", name, budget)
+		}
 	}
 }
 

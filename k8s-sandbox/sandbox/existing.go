@@ -137,7 +137,7 @@ func (e Existing) checkNamespaces(ctx context.Context) error {
 		if found := strings.TrimSpace(string(out)); found != "" && found != ns+" kafkalab" {
 			errs = append(errs, fmt.Errorf("namespace %s is somebody else's (it has no label app.kubernetes.io/part-of: kafkalab): the lab would "+
 				"change its labels and what is in it by the same name, and drive its Kafka with load; "+
-				"take a cluster without it, or only watch that Kafka: kubectl apply --server-side -k k8s-sandbox/manifests/overlays/watch (README.md, Settings)", ns))
+				"take a cluster without it, or only watch that Kafka: kubectl apply --server-side -k k8s-sandbox/manifests/overlays/watch (docs/your-own-cluster.md)", ns))
 		}
 	}
 	return errors.Join(errs...)

@@ -27,6 +27,7 @@ type Brokers struct {
 	Knobs     []space.Knob
 	Timeout   time.Duration // for one request
 	Elect     bool          // Healthy may ask for the preferred leaders
+	Security  kafka.Security
 }
 
 // Effective is the value of every knob as the process has it. Brokers that disagree are an error.
@@ -88,7 +89,7 @@ func (b Brokers) with(ctx context.Context, work func(sarama.ClusterAdmin) error)
 }
 
 func (b Brokers) withClient(ctx context.Context, work func(sarama.Client) error) error {
-	conf, err := kafka.Client{Brokers: b.Bootstrap, ID: Manager, Timeout: b.Timeout}.Config()
+	conf, err := kafka.Client{Brokers: b.Bootstrap, ID: Manager, Timeout: b.Timeout, Security: b.Security}.Config()
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,10 @@ import (
 	"path/filepath"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
 	"gopkg.in/yaml.v3"
 
+	"github.com/kafkalab/kafkalab/internal/kafka"
 	"github.com/kafkalab/kafkalab/internal/strict"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/space/spec"
@@ -62,7 +64,13 @@ type Target struct {
 	Container  string   `yaml:"container"` // whose variables the knobs are; none with kind Kafka
 	Bootstrap  []string `yaml:"bootstrap"`
 	JVMMetrics []string `yaml:"jvm_metrics"`
+
+	TLS  kafka.TLS  `yaml:"tls"` // how the brokers are reached, and who the tuner is to them
+	SASL kafka.SASL `yaml:"sasl"`
 }
+
+// Security is TLS and SASL.
+func (t Target) Security() kafka.Security { return kafka.Security{TLS: t.TLS, SASL: t.SASL} }
 
 // The kinds of target.
 const (
@@ -209,6 +217,9 @@ func Load(path string) (File, error) {
 		return File{}, err
 	}
 	f.Prometheus.from(filepath.Dir(path))
+	for _, name := range append(f.Target.TLS.Files(), f.Target.SASL.Files()...) {
+		*name = promconfig.JoinDir(filepath.Dir(path), *name)
+	}
 	return f, nil
 }
 

@@ -69,6 +69,9 @@ func TestBadFiles(t *testing.T) {
 		"another kind of workload":   {"target:\n", "target:\n  kind: DaemonSet\n", `target.kind: want StatefulSet, Deployment or Kafka (got "DaemonSet")`},
 		"no container":               {"  container: kafka\n", "", `target.container: a name is needed (got "")`},
 		"a dynamic heap":             {"    readback: jvm-heap", "    readback: jvm-heap\n    restart: dynamic", "knobs[0].restart: want rolling: only what is read back as broker-config:<setting> and written as {v} is changed at a running broker (got dynamic)"},
+		"a mechanism not known":      {"  name: kafka\n", "  name: kafka\n  sasl: {mechanism: SCRAM, username: me, password_file: p}\n", `target.sasl.mechanism: must be one of PLAIN, SCRAM-SHA-256`},
+		"a password nowhere":         {"  name: kafka\n", "  name: kafka\n  sasl: {mechanism: PLAIN, username: me}\n", "target.sasl.password_file: must be set"},
+		"a CA without TLS":           {"  name: kafka\n", "  name: kafka\n  tls: {ca_file: ca.pem}\n", `target.tls.ca_file: needs tls.enabled (got "ca.pem")`},
 		"a Prometheus without http":  {"http://prometheus:9090", "prometheus:9090", `prometheus.url: want http://host:port/… or https://… (got "prometheus:9090")`},
 		"no knobs":                   {between("knobs:", "objective:"), "objective:", "knobs: want at least one (got none)"},
 		"a format without its place": {"-Xms{v}m -Xmx{v}m", "-Xmx1g", `knobs[0].format: want a text with {v} in it (got "-Xmx1g")`},
@@ -201,6 +204,23 @@ func TestShippedFiles(t *testing.T) {
 	}
 	if lab.Mode != config.Auto || base.Mode != config.Observe {
 		t.Errorf("want the demo to act and the base to observe (got %s and %s)", lab.Mode, base.Mode)
+	}
+}
+
+// Files that are named without a folder are beside the tuner's own.
+func TestTargets(t *testing.T) {
+	text := strings.Replace(whole, "  container: kafka\n", "  kind: Kafka\n  tls: {enabled: true, ca_file: ca.pem}\n"+
+		"  sasl: {mechanism: PLAIN, username: me, password_file: /secrets/password}\n", 1)
+	path := filepath.Join(t.TempDir(), "f.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Target.TLS.CAFile != filepath.Join(filepath.Dir(path), "ca.pem") || f.Target.SASL.PasswordFile != "/secrets/password" {
+		t.Errorf("got %+v", f.Target)
 	}
 }
 

@@ -72,6 +72,7 @@ func (t Target) validate(s *strict.Reader) {
 			s.Addf(fmt.Sprintf("target.bootstrap[%d]", i), "want host:port (got %q)", b)
 		}
 	}
+	s.AddAll("target", t.Security().Validate())
 	for i, address := range t.JVMMetrics {
 		link(s, fmt.Sprintf("target.jvm_metrics[%d]", i), address)
 	}
