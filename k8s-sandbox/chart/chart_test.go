@@ -57,6 +57,7 @@ func TestBadValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = files(t, over(t, read(t, example("look")), string(more)), release)
+			t.Log(err)
 			for _, want := range c.Want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("want %q, got %v", want, err)
