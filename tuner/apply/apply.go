@@ -133,8 +133,11 @@ func (w *Workload) view(o *object, container *corev1.Container) (v View, err err
 	return v, err
 }
 
-// digest leaves out the knobs' values, so that our own changes do not alter it. It alters the object, which is nobody else's.
+// digest leaves out the knobs' values and what Redeploy writes, so that our own changes do not alter it. It alters the object, which is nobody else's.
 func digest(o *object, container string, variables []string) (string, error) {
+	if delete(o.template.Annotations, RedeployAnnotation); len(o.template.Annotations) == 0 {
+		o.template.Annotations = nil
+	}
 	for i := range o.template.Spec.Containers {
 		c := &o.template.Spec.Containers[i]
 		for j := range c.Env {
@@ -200,18 +203,53 @@ func (w *Workload) set(ctx context.Context, variable, old, new string, beside ma
 			return View{}, err
 		}
 		err = w.patch(ctx, o.ResourceVersion, change)
-		switch {
-		case err == nil:
+		if err == nil {
 			w.contest.mine(variable, old, new)
 			return w.Look(ctx)
-		case apierrors.IsConflict(err) && try < conflictTries:
-			if err := pause(ctx, time.Duration(try)*50*time.Millisecond); err != nil {
-				return View{}, err
-			}
-		case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsUnauthorized(err):
-			return View{}, fmt.Errorf("patch %s: %w: %w", variable, ErrRefused, err)
-		default:
+		}
+		if err := again(ctx, err, try); err != nil {
 			return View{}, fmt.Errorf("patch %s of %s: %w", variable, w.c.Target, err)
+		}
+	}
+}
+
+// again waits a moment when a write met another one and is to be tried once more; otherwise it says how the write failed.
+func again(ctx context.Context, err error, try int) error {
+	switch {
+	case apierrors.IsConflict(err) && try < conflictTries:
+		return pause(ctx, time.Duration(try)*50*time.Millisecond)
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsUnauthorized(err):
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
+// RedeployAnnotation of the pod template says for what the pods were made anew though nothing else was changed.
+const RedeployAnnotation = "kafkalab.io/redeployed"
+
+// Redeploy replaces every broker by a new one with the same configuration, once for each reason.
+func (w *Workload) Redeploy(ctx context.Context, reason string) (View, error) {
+	for try := 1; ; try++ {
+		o, container, err := w.get(ctx)
+		if err != nil {
+			return View{}, err
+		}
+		if o.template.Annotations[RedeployAnnotation] == reason {
+			return w.view(o, container)
+		}
+		if err := w.fenced(o); err != nil {
+			return View{}, err
+		}
+		type fields = map[string]any
+		err = w.write(ctx, types.StrategicMergePatchType, fields{
+			"metadata": fields{"resourceVersion": o.ResourceVersion},
+			"spec":     fields{"template": fields{"metadata": fields{"annotations": fields{RedeployAnnotation: reason}}}},
+		})
+		if err == nil {
+			return w.Look(ctx)
+		}
+		if err := again(ctx, err, try); err != nil {
+			return View{}, fmt.Errorf("redeploy %s: %w", w.c.Target, err)
 		}
 	}
 }

@@ -117,6 +117,7 @@ func TestOnKubernetes(t *testing.T) {
 		"there and back":                        thereAndBack,
 		"a controller that puts it back":        aControllerThatPutsItBack,
 		"rights are asked for before":           rightsAreAskedForBefore,
+		"anew without a change":                 anew,
 		"an earlier holder":                     anEarlierHolder,
 		"dynamic and other variables":           mixed,
 		"dynamic variables where nothing rolls": mixedWhereNothingRestarts,
@@ -410,5 +411,53 @@ func anEarlierHolder(t *testing.T, s *kube) {
 	}
 	if _, err := mixed(5).Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err == nil || errors.Is(err, apply.ErrFenced) {
 		t.Errorf("want the later holder to fail for its brokers only, which are not there (got %v)", err)
+	}
+}
+
+// anew: every pod is replaced once for each reason, and that is nobody else's change.
+func anew(t *testing.T, s *kube) {
+	for _, kind := range []string{apply.StatefulSet, apply.Deployment} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			more := "replicas: 1"
+			if kind == apply.StatefulSet {
+				more = "serviceName: kafka"
+			}
+			w := target(t, s, kind, "anew-"+strings.ToLower(kind), more)
+			if err := w.Rollout(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			before, err := w.Look(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, reason := range []string{"block 1", "block 2"} {
+				lives, err := w.Lives(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				v, err := w.Redeploy(t.Context(), reason)
+				if err != nil || v.Rest != before.Rest || v.Env[heap] != before.Env[heap] {
+					t.Fatalf("want nothing else changed (got %+v, %v)", v, err)
+				}
+				if err := w.Rollout(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				now, err := w.Lives(t.Context())
+				if err != nil || len(now) != 1 || now.Since(lives) == nil {
+					t.Errorf("want another pod (got %v, %v before, %v)", now, lives, err)
+				}
+				again, err := w.Redeploy(t.Context(), reason)
+				if err != nil || again.Generation != v.Generation {
+					t.Errorf("want nothing sent for the same reason (got %v, %v)", again, err)
+				}
+			}
+			if err := w.Under(5).Claim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Under(4).Redeploy(t.Context(), "block 3"); !errors.Is(err, apply.ErrFenced) {
+				t.Errorf("want an earlier holder refused (got %v)", err)
+			}
+		})
 	}
 }

@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -165,14 +163,11 @@ func (m *Mixed) note(ctx context.Context, variable string, h *held) error {
 		err = m.write(ctx, types.MergePatchType, map[string]any{"metadata": map[string]any{
 			"resourceVersion": o.ResourceVersion, "annotations": map[string]any{DynamicAnnotation: value},
 		}})
-		switch {
-		case err == nil:
+		if err == nil {
 			return nil
-		case !apierrors.IsConflict(err) || try == conflictTries:
-			return fmt.Errorf("annotate %s: %w", m.c.Target, err)
 		}
-		if err := pause(ctx, time.Duration(try)*50*time.Millisecond); err != nil {
-			return err
+		if err := again(ctx, err, try); err != nil {
+			return fmt.Errorf("annotate %s: %w", m.c.Target, err)
 		}
 	}
 }
@@ -249,6 +244,14 @@ func (m *Mixed) persist(ctx context.Context, variable, value string) error {
 		return fmt.Errorf("write %s for the next restart: %w", variable, err)
 	}
 	return nil
+}
+
+// Redeploy is the workload's. What the brokers' metadata hold is theirs again after the rollout.
+func (m *Mixed) Redeploy(ctx context.Context, reason string) (View, error) {
+	if _, err := m.Workload.Redeploy(ctx, reason); err != nil {
+		return View{}, err
+	}
+	return m.Look(ctx)
 }
 
 // Rollout waits like the workload's and then tidies up: restarted brokers get again what the metadata hold for them; and a value of the metadata goes

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -168,11 +167,17 @@ func mebibytes(text string) string {
 	return strings.ToLower(text)
 }
 
-// digest is of the spec without the knobs' values.
+// digest is of the spec without the knobs' values and what Redeploy writes.
 func (s *Strimzi) digest(u *unstructured.Unstructured) (string, error) {
 	spec, _, err := unstructured.NestedMap(u.Object, "spec") // a copy
 	if err != nil {
 		return "", fmt.Errorf("digest %s: %w", s, err)
+	}
+	unstructured.RemoveNestedField(spec, redeployPath...)
+	for n := len(redeployPath) - 1; n > 1; n-- { // what was made for it alone goes with it
+		if m, _, _ := unstructured.NestedMap(spec, redeployPath[:n]...); len(m) == 0 {
+			unstructured.RemoveNestedField(spec, redeployPath[:n]...)
+		}
 	}
 	for _, variable := range s.c.Variables {
 		for _, p := range strimziPaths(variable) {
@@ -310,18 +315,41 @@ func (s *Strimzi) write(ctx context.Context, variable, old, new string) error {
 		}
 		s.c.Logger.Info("change the Kafka resource", "variable", variable, "value", new)
 		err = s.patch(ctx, u, variable, new)
-		switch {
-		case err == nil:
+		if err == nil {
 			s.contest.mine(variable, old, new)
 			return nil
-		case apierrors.IsConflict(err) && try < conflictTries:
-			if err := pause(ctx, time.Duration(try)*50*time.Millisecond); err != nil {
-				return err
-			}
-		case apierrors.IsForbidden(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsUnauthorized(err):
-			return fmt.Errorf("patch %s: %w: %w", variable, ErrRefused, err)
-		default:
+		}
+		if err := again(ctx, err, try); err != nil {
 			return fmt.Errorf("patch %s of %s: %w", variable, s, err)
+		}
+	}
+}
+
+// redeployPath is an annotation of the brokers' pods, for which the operator makes them anew.
+var redeployPath = []string{"kafka", "template", "pod", "metadata", "annotations", RedeployAnnotation}
+
+// Redeploy has the operator replace every broker by a new one with the same configuration, once for each reason.
+func (s *Strimzi) Redeploy(ctx context.Context, reason string) (View, error) {
+	for try := 1; ; try++ {
+		u, err := s.get(ctx)
+		if err != nil {
+			return View{}, err
+		}
+		if now, _, _ := unstructured.NestedString(u.Object, append([]string{"spec"}, redeployPath...)...); now == reason {
+			return s.view(u)
+		}
+		if err := fenced(s, s.c.Term, u); err != nil {
+			return View{}, err
+		}
+		body := map[string]any{"metadata": map[string]any{"resourceVersion": u.GetResourceVersion()}}
+		if err := unstructured.SetNestedField(body, reason, append([]string{"spec"}, redeployPath...)...); err != nil {
+			return View{}, err
+		}
+		if err = s.send(ctx, body); err == nil {
+			return s.Look(ctx)
+		}
+		if err := again(ctx, err, try); err != nil {
+			return View{}, fmt.Errorf("redeploy %s: %w", s, err)
 		}
 	}
 }

@@ -290,6 +290,27 @@ func strimzi(t *testing.T, s *kube) {
 			t.Errorf("want the event on the resource (got %q)", out)
 		}
 	})
+	t.Run("anew without a change, by the resource only", func(t *testing.T) {
+		k, _ := cluster(t, s, "strimzi-anew", l.brokers, nil)
+		before, err := k.Look(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := k.Redeploy(t.Context(), "block 1")
+		if err != nil || v.Rest != before.Rest || v.Generation != before.Generation+1 {
+			t.Fatalf("want nothing else changed (got %+v, %v)", v, err)
+		}
+		if again, err := k.Redeploy(t.Context(), "block 1"); err != nil || again.Generation != v.Generation {
+			t.Errorf("want nothing sent for the same reason (got %v, %v)", again, err)
+		}
+		out := s.Kubectl(t, "-n", "strimzi-anew", "get", "kafkas.kafka.strimzi.io", "demo", "-o", `jsonpath={.spec.kafka.template.pod.metadata.annotations.kafkalab\.io/redeployed}`)
+		if out != "block 1" {
+			t.Errorf("want the annotation that the operator gives to the pods (got %q)", out)
+		}
+		if err := k.Rollout(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("an earlier holder of the lease writes nothing any more", func(t *testing.T) {
 		k, _ := cluster(t, s, "strimzi-holder", l.brokers, nil)
 		for _, term := range []int64{4, 5} {

@@ -158,6 +158,7 @@ type Budgets struct {
 	Restarts  int           `yaml:"restarts"`
 	Violation time.Duration `yaml:"violation"` // for how long in all a guard may be breached while changes are tried
 	Fruitless int           `yaml:"fruitless"` // trials in a row that did not help
+	Recheck   time.Duration `yaml:"recheck"`   // for measuring the winner against the start at the end, in blocks taken in turns; 0: once is enough
 	Steps     int           `yaml:"steps"`     // by how many of its steps a trial may move a knob; 0: any number
 }
 
@@ -201,7 +202,7 @@ func Default() File {
 			Samples:  "histogram_count(sum(increase(loadgen_end_to_end_seconds[$window])))",
 		},
 		Search:  Search{Algorithm: ByStep, Seed: 1},
-		Budgets: Budgets{Trials: 25, Restarts: 60, Violation: 30 * time.Minute, Fruitless: 12},
+		Budgets: Budgets{Trials: 25, Restarts: 60, Violation: 30 * time.Minute, Fruitless: 12, Recheck: time.Hour},
 		Again:   Again{Shift: 0.3, Rest: 10 * time.Minute, MaxRest: 24 * time.Hour},
 	}
 }

@@ -101,6 +101,7 @@ func TestBadFiles(t *testing.T) {
 		"a guard's negative grace":   {"breach: worse", "breach: worse\n    grace: -1s", "guards[0].grace: want 0s..1h0m0s (got -1s)"},
 		"no time for violations":     {"windows:\n", "budgets: {violation: 0s}\nwindows:\n", "budgets.violation: want 1s..24h0m0s (got 0s)"},
 		"a search that is not known": {"windows:\n", "search: {algorithm: luck}\nwindows:\n", `search.algorithm: want step or gp (got "luck")`},
+		"a recheck of days":          {"windows:\n", "budgets: {recheck: 48h}\nwindows:\n", "budgets.recheck: want 0s..24h0m0s (got 48h0m0s)"},
 		"a negative limit of steps":  {"windows:\n", "budgets: {steps: -1}\nwindows:\n", "budgets.steps: want at least 0 (got -1)"},
 		"a rest above the longest":   {"windows:\n", "again: {rest: 2h, max_rest: 1h}\nwindows:\n", "again.max_rest: want 2h0m0s..720h0m0s (got 1h0m0s)"},
 		"a shift that is noise":      {"windows:\n", "again: {shift: 0.01}\nwindows:\n", "again.shift: want 0.05..10 (got 0.01)"},

@@ -39,6 +39,7 @@ func (f File) validate(s *strict.Reader) {
 	atLeast(s, "budgets.restarts", f.Budgets.Restarts, 2)
 	between(s, "budgets.violation", f.Budgets.Violation, time.Second, 24*time.Hour)
 	atLeast(s, "budgets.fruitless", f.Budgets.Fruitless, 1)
+	between(s, "budgets.recheck", f.Budgets.Recheck, 0, 24*time.Hour)
 	atLeast(s, "budgets.steps", f.Budgets.Steps, 0)
 	ratio(s, "again.shift", f.Again.Shift, 0.05, 10)
 	between(s, "again.rest", f.Again.Rest, time.Second, 24*time.Hour)

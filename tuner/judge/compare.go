@@ -61,6 +61,52 @@ func Compare(incumbent, candidate []Window, r Rules) (Verdict, error) {
 	return v, nil
 }
 
+// obvious is the least gain that is plain to see before all windows are measured.
+const obvious = 0.2
+
+// Plain says whether more windows of the candidate would only say again what those so far do: a loss, or a gain of a fifth and more, in which no window of
+// one side is among those of the other; or a breach of the SLO in every window. Equal sides come apart like that by chance in one of 495 cases (8 windows
+// of one, 4 of the other), so that looking after each window adds next to nothing to the errors of Compare.
+func Plain(incumbent, candidate []Window, r Rules) bool {
+	v, err := Compare(incumbent, candidate, r)
+	if err != nil || len(candidate) < MinWindows(r.Alpha) {
+		return false
+	}
+	limit := r.SLO * (1 + r.Tolerance)
+	lowest, highest := slices.Min[[]float64], slices.Max[[]float64]
+	before, after := values(incumbent, Goodput), values(candidate, Goodput)
+	p99Before, p99After := values(incumbent, P99), values(candidate, P99)
+	switch v.Decision {
+	case Better:
+		return lowest(after) > highest(before) && v.Effect >= obvious
+	case Worse:
+		return highest(after) < lowest(before) || lowest(p99After) > limit && highest(p99Before) <= limit
+	}
+	return false
+}
+
+// Swapped is the same verdict as the other side sees it.
+func (v Verdict) Swapped() Verdict {
+	back := func(effect float64) float64 { return 1/(1+effect) - 1 }
+	switch v.Decision {
+	case Better:
+		v.Decision = Worse
+	case Worse:
+		v.Decision = Better
+	}
+	v.Incumbent, v.Candidate, v.IncumbentP99, v.CandidateP99 = v.Candidate, v.Incumbent, v.CandidateP99, v.IncumbentP99
+	v.StdErr /= (1 + v.Effect) * (1 + v.Effect)
+	v.Effect = back(v.Effect)
+	if v.Interval != nil {
+		v.Interval = &Interval{Low: back(v.Interval.High), High: back(v.Interval.Low)}
+	}
+	if v.Recheck != nil {
+		again := back(*v.Recheck)
+		v.Recheck = &again
+	}
+	return v
+}
+
 func byGoodput(v *Verdict, r Rules) {
 	change := fmt.Sprintf("goodput %.0f/s → %.0f/s (%+.1f %%, %s), P99 %s", v.Incumbent, v.Candidate, v.Effect*100, level(v.P), ms(v.CandidateP99))
 	clear := v.P <= r.Alpha

@@ -119,3 +119,74 @@ func TestFalseKeeps(t *testing.T) {
 		})
 	}
 }
+
+// TestSwapped: the other side sees the inverse, and twice is what it was.
+func TestSwapped(t *testing.T) {
+	again := 0.5
+	v := judge.Verdict{
+		Decision: judge.Better, Effect: 0.25, Interval: &judge.Interval{Low: 0, High: 1}, Recheck: &again, StdErr: 0.1, Incumbent: 100, Candidate: 125, CandidateP99: 0.1,
+	}
+	s := v.Swapped()
+	if s.Decision != judge.Worse || math.Abs(s.Effect+0.2) > 1e-12 || *s.Interval != (judge.Interval{Low: -0.5, High: 0}) || s.Incumbent != 125 || s.IncumbentP99 != 0.1 {
+		t.Errorf("got %+v, %+v", s, s.Interval)
+	}
+	if back := s.Swapped(); back.Decision != v.Decision || math.Abs(back.Effect-v.Effect) > 1e-12 || math.Abs(back.Interval.High-1) > 1e-12 || math.Abs(back.StdErr-v.StdErr) > 1e-12 || back.Candidate != 125 {
+		t.Errorf("want %+v (got %+v)", v, back)
+	}
+	if *v.Recheck != 0.5 || v.Interval.High != 1 {
+		t.Error("want the verdict itself left alone")
+	}
+	if n := (judge.Verdict{Decision: judge.NotBetter}).Swapped(); n.Decision != judge.NotBetter || n.Effect != 0 {
+		t.Errorf("got %+v", n)
+	}
+}
+
+// TestBlocks: no comparison takes more blocks than it is said to.
+func TestBlocks(t *testing.T) {
+	for rounds := 1; rounds <= judge.MaxRounds; rounds++ {
+		c := config()
+		c.Rounds = rounds
+		j, err := judge.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for step, more := j.Next(); more; step, more = j.Next() {
+			goodput := 100 + float64(n*n%7)
+			if step.Side == judge.Candidate {
+				goodput *= 1.3
+			}
+			if err := j.Add(judge.Block{Side: step.Side, Windows: []judge.Window{{Goodput: goodput, P99: 0.1}}}); err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if n > judge.Blocks(rounds) || n < 10 {
+			t.Errorf("%d rounds: want from 10 to %d blocks (got %d)", rounds, judge.Blocks(rounds), n)
+		}
+	}
+}
+
+func TestPlain(t *testing.T) {
+	before := windows(0.1, 100, 101, 99, 102, 98, 100, 101, 99)
+	for name, c := range map[string]struct {
+		after []judge.Window
+		want  bool
+	}{
+		"a gain of a fifth":               {windows(0.1, 123, 121, 125, 122), true},
+		"too few windows":                 {windows(0.1, 123, 121, 125), false},
+		"a small gain, however clear":     {windows(0.1, 110, 111, 112, 110), false},
+		"a gain with one window among":    {windows(0.1, 140, 141, 139, 101), false},
+		"a loss":                          {windows(0.1, 90, 91, 92, 90), true},
+		"a loss with one window among":    {windows(0.1, 90, 91, 92, 100), false},
+		"nothing":                         {windows(0.1, 100, 101, 99, 100), false},
+		"a breach of the SLO":             {windows(0.3, 140, 141, 139, 140), true},
+		"a breach in all windows but one": {append(windows(0.3, 140, 141, 139), windows(0.2, 140)...), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := judge.Plain(before, c.after, rules()); got != c.want {
+				t.Errorf("want %v", c.want)
+			}
+		})
+	}
+}

@@ -56,10 +56,10 @@ type Window struct {
 
 // Rules of the judgement.
 type Rules struct {
-	Margin    float64 // least relative gain that is worth a restart, for example 0.03
-	Alpha     float64 // probability of a false gain in one comparison, for example 0.05
-	SLO       float64 // seconds
-	Tolerance float64 // by which the typical P99 may exceed the SLO, for example 0.2: a load held at the SLO swings about it
+	Margin    float64 `json:"margin"`    // least relative gain that is worth a restart, for example 0.03
+	Alpha     float64 `json:"alpha"`     // probability of a false gain in one comparison, for example 0.05
+	SLO       float64 `json:"slo"`       // seconds
+	Tolerance float64 `json:"tolerance"` // by which the typical P99 may exceed the SLO, for example 0.2: a load held at the SLO swings about it
 }
 
 // Decision of a comparison.
@@ -138,10 +138,10 @@ type Block struct {
 // Config of a comparison.
 type Config struct {
 	Rules
-	Rounds int           // at most; 4 are 10 blocks a side
-	Budget time.Duration // of the blocks' times together; 0: no limit
-	Noise  float64       // relative, expected of one block, for example 0.05; steers when to give up, not what counts as a gain
-	Seed   uint64        // of the order
+	Rounds int           `json:"rounds"` // at most; 4 are 10 blocks a side
+	Budget time.Duration `json:"budget"` // of the blocks' times together; 0: no limit
+	Noise  float64       `json:"noise"`  // relative, expected of one block, for example 0.05; steers when to give up, not what counts as a gain
+	Seed   uint64        `json:"seed"`   // of the order
 }
 
 // MaxRounds is how many rounds the orders can be counted for.

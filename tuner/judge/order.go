@@ -26,6 +26,9 @@ func planned(rounds int) int {
 	return to
 }
 
+// Blocks is how many blocks so many rounds can take. When a gain is clear the candidate is deployed until it has stood often enough.
+func Blocks(rounds int) int { return max(planned(rounds), planned(1)/2+stood) }
+
 // complete is how many rounds n blocks fill.
 func complete(n int) int {
 	if n < firstRound {

@@ -18,6 +18,7 @@ const (
 	Outside  Kind = "outside"  // somebody else changed the target; Point is the new incumbent
 	Finished Kind = "finished" // the search has nothing more to try
 	Control  Kind = "control"  // somebody told the tuner what to do; Command says what
+	Block    Kind = "block"    // one block of a trial that is measured in several is measured
 	Shifted  Kind = "shifted"  // the load is another one than the search ended with; it begins anew
 )
 
@@ -86,6 +87,14 @@ type Record struct {
 	Purpose Purpose `json:"purpose,omitempty"`
 	// Changes are all knobs that somebody else changed.
 	Changes []Change `json:"changes,omitempty"`
+
+	// Series says how a trial is measured in blocks, each of which is one deployment; in its first record. Its sides are the configuration that is tried,
+	// as the judge's incumbent, and what was in force before, as the judge's candidate, which has to show again that it is better.
+	Series *judge.Config `json:"series,omitempty"`
+	// Block of such a trial, from 1, that the record belongs to, and the side that is deployed in it.
+	Block int           `json:"block,omitempty"`
+	Side  judge.Side    `json:"side,omitempty"`
+	Took  time.Duration `json:"took,omitempty"` // of a whole block
 
 	Point      space.Point `json:"point,omitempty"`     // the whole desired configuration
 	Effective  space.Point `json:"effective,omitempty"` // as read back

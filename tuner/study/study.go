@@ -39,6 +39,47 @@ type Trial struct {
 	Reason     string // why it was proposed, then why it ended so
 	Author     string // who disturbed it
 	Effective  space.Point
+
+	Series *judge.Config // of a trial that is measured in blocks
+	Blocks []judge.Block // measured
+	Block  int           // the one under way, from 1
+	Side   judge.Side    // that is deployed in it
+}
+
+// Of is the configuration of a side of a trial that is measured in blocks.
+func (t *Trial) Of(side judge.Side) space.Point {
+	if side == judge.Candidate {
+		return t.Before
+	}
+	return t.Candidate
+}
+
+// InForce is the configuration that the target has, or is brought to, once the trial was applied.
+func (t *Trial) InForce() space.Point { return t.Of(t.Side) }
+
+// Judge is the comparison of a trial that is measured in blocks, as far as it has come.
+func (t *Trial) Judge() (*judge.Judge, error) {
+	j, err := judge.New(*t.Series)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range t.Blocks {
+		if err := j.Add(b); err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
+}
+
+// Measured are a side's windows in all blocks.
+func (t *Trial) Measured(side judge.Side) []judge.Window {
+	var out []judge.Window
+	for _, b := range t.Blocks {
+		if b.Side == side {
+			out = append(out, b.Windows...)
+		}
+	}
+	return out
 }
 
 // Change is something that happened to the target, for people and graphs.
@@ -119,7 +160,7 @@ func (s *Study) Running() *Trial {
 // Desired is the configuration that the target is meant to have now.
 func (s *Study) Desired() space.Point {
 	if t := s.Running(); t != nil && t.Applied {
-		return t.Candidate
+		return t.InForce()
 	}
 	return s.Incumbent
 }
@@ -182,6 +223,10 @@ func (s *Study) Add(r ledger.Record) {
 		s.measured(r)
 	case ledger.Outside:
 		s.outside(r)
+	case ledger.Block:
+		if t := s.Running(); t != nil && t.Number == r.Trial {
+			t.Blocks = append(t.Blocks, judge.Block{Side: r.Side, Windows: r.Windows, Took: r.Took})
+		}
 	case ledger.Finished:
 		s.finished(r)
 	case ledger.Shifted:
@@ -253,7 +298,7 @@ func (s *Study) edge(r ledger.Record) {
 		if len(changes) == 0 { // as ledgers had it when a trial changed one knob
 			changes = []ledger.Change{*r.Change}
 		}
-		s.Trials = append(s.Trials, Trial{Number: r.Trial, Change: *r.Change, Changes: changes, Candidate: r.Point, Before: s.Incumbent, Started: r.Time, Reason: r.Reason, Purpose: r.Purpose})
+		s.Trials = append(s.Trials, Trial{Number: r.Trial, Change: *r.Change, Changes: changes, Candidate: r.Point, Before: s.Incumbent, Started: r.Time, Reason: r.Reason, Purpose: r.Purpose, Series: r.Series})
 		s.Finished = ""
 	}
 	t := s.Running()
@@ -278,6 +323,9 @@ func (s *Study) edge(r ledger.Record) {
 			t.AppliedAt = r.Time
 		}
 		t.Applied = true
+		if t.Series != nil {
+			t.Block, t.Side, t.Settled = r.Block, r.Side, time.Time{}
+		}
 	case ledger.Settling:
 		if t.Settled.IsZero() {
 			t.Settled = r.Time
@@ -305,6 +353,10 @@ func (s *Study) edge(r ledger.Record) {
 		}
 		if t.Applied {
 			s.change(r, t, word)
+		}
+		if again := t.Measured(judge.Candidate); t.Verdict != nil && len(again) > 0 && len(s.Counted()) > 0 {
+			s.Windows, s.MeasuredAt = again, t.Since // of what stays
+			s.BestPoint, s.Best, s.BestAt = t.Before, again, t.Since
 		}
 	}
 }
@@ -341,13 +393,45 @@ func Verify(records []ledger.Record) []error {
 				errs = append(errs, fmt.Errorf("record %d: trial %d is proposed out of turn", r.Seq, r.Trial))
 			case r.Phase != ledger.Proposed && (t == nil || t.Number != r.Trial):
 				errs = append(errs, fmt.Errorf("record %d: phase %s of trial %d, which is not running", r.Seq, r.Phase, r.Trial))
+			case r.Phase == ledger.Applying && t.Series != nil && r.Block == len(t.Blocks)+1 && r.Block == t.Block+1: // the next block
+			case r.Phase == ledger.Judged && t.Series != nil && r.Verdict != nil && undecided(t):
+				errs = append(errs, fmt.Errorf("record %d: trial %d is judged by %d blocks, which decide nothing", r.Seq, r.Trial, len(t.Blocks)))
 			case r.Phase != ledger.Proposed && !r.Resumed && order[r.Phase] <= order[t.Phase]:
 				errs = append(errs, fmt.Errorf("record %d: phase %s follows %s", r.Seq, r.Phase, t.Phase))
 			case r.Phase.Done() && t.Phase != ledger.Judged:
 				errs = append(errs, fmt.Errorf("record %d: trial %d is %s without a judgement", r.Seq, r.Trial, r.Phase))
 			}
 		}
+		if r.Kind == ledger.Block {
+			if err := block(s.Running(), r); err != nil {
+				errs = append(errs, fmt.Errorf("record %d: %w", r.Seq, err))
+			}
+		}
 		s.Add(r)
 	}
 	return errs
+}
+
+// block says why a block cannot have been measured: the side to be measured next follows from the trial's first record and the blocks before.
+func block(t *Trial, r ledger.Record) error {
+	if t == nil || t.Number != r.Trial || t.Series == nil {
+		return fmt.Errorf("a block of trial %d, which is not measured in blocks now", r.Trial)
+	}
+	j, err := t.Judge()
+	if err != nil {
+		return fmt.Errorf("trial %d: %w", r.Trial, err)
+	}
+	if next, more := j.Next(); !more || r.Block != next.Block+1 || r.Side != next.Side || r.Block != t.Block || t.Phase != ledger.Measuring {
+		return fmt.Errorf("block %d of trial %d, of the %s, out of turn", r.Block, r.Trial, r.Side)
+	}
+	return nil
+}
+
+func undecided(t *Trial) bool {
+	j, err := t.Judge()
+	if err != nil {
+		return true
+	}
+	_, more := j.Next()
+	return more
 }

@@ -103,6 +103,73 @@ func TestOutside(t *testing.T) {
 	}
 }
 
+// inBlock marks a record of a trial that is measured in blocks.
+func inBlock(n int, side judge.Side) func(*ledger.Record) {
+	return func(r *ledger.Record) { r.Block, r.Side = n, side }
+}
+
+func other(s judge.Side) judge.Side {
+	if s == judge.Candidate {
+		return judge.Incumbent
+	}
+	return judge.Candidate
+}
+
+// turns is a trial that is measured in blocks up to its judgement; without whole its first block is not recorded. Something may be changed about one block.
+func turns(whole bool, at int, change ...func(*ledger.Record)) []ledger.Record {
+	c := judge.Config{Rules: judge.Rules{Margin: 0.03, Alpha: 0.05, SLO: 0.2, Tolerance: 0.2}, Rounds: 4, Noise: 0.05, Seed: 1}
+	j, err := judge.New(c)
+	if err != nil {
+		panic(err)
+	}
+	out := []ledger.Record{
+		{Kind: ledger.Session, Point: space.Point{"io": 2}},
+		edge(1, ledger.Proposed, proposal, func(r *ledger.Record) { r.Series = &c }),
+	}
+	for step, more := j.Next(); more; step, more = j.Next() {
+		in := inBlock(step.Block+1, step.Side)
+		goodput := 100.
+		if step.Side == judge.Candidate {
+			goodput = 150
+		}
+		b := ledger.Record{Kind: ledger.Block, Trial: 1, Windows: []judge.Window{{Goodput: goodput + float64(step.Block%3), P99: 0.1}}}
+		in(&b)
+		out = append(out, edge(1, ledger.Applying, in), edge(1, ledger.Verifying, in), edge(1, ledger.Warming, in), edge(1, ledger.Measuring, in))
+		for _, c := range change {
+			if step.Block == at {
+				c(&b)
+			}
+		}
+		if whole || step.Block > 0 {
+			out = append(out, b)
+		}
+		if err := j.Add(judge.Block{Side: step.Side, Windows: b.Windows}); err != nil {
+			panic(err)
+		}
+	}
+	v := j.Verdict().Swapped()
+	return append(out, edge(1, ledger.Judged, judged(ledger.OutcomeReverted, judge.Worse), func(r *ledger.Record) { r.Verdict = &v }), edge(1, ledger.Reverted))
+}
+
+// TestTurns: what is in force follows the blocks, and in the end what stays is known by its blocks.
+func TestTurns(t *testing.T) {
+	all := records(turns(true, 0)...)
+	sides := map[judge.Side]int{}
+	for n := range all {
+		s := study.Fold(all[:n+1])
+		if r := all[n]; r.Kind == ledger.Edge && r.Block > 0 && s.Desired()["io"] != map[judge.Side]int64{judge.Candidate: 2, judge.Incumbent: 4}[r.Side] {
+			t.Errorf("record %d, block %d of the %s: want it in force (got %s)", r.Seq, r.Block, r.Side, s.Desired().Key())
+		}
+		if all[n].Kind == ledger.Block {
+			sides[all[n].Side]++
+		}
+	}
+	s := study.Fold(all)
+	if s.Incumbent["io"] != 2 || len(s.Windows) != sides[judge.Candidate] || s.BestPoint["io"] != 2 || len(s.Trials[0].Measured(judge.Incumbent)) != sides[judge.Incumbent] {
+		t.Errorf("want 2 threads, known by %v (got %s by %d windows)", sides, s.Incumbent.Key(), len(s.Windows))
+	}
+}
+
 // TestVerify: orders that no tuner writes.
 func TestVerify(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -117,6 +184,12 @@ func TestVerify(t *testing.T) {
 		"a number left out":          {[]ledger.Record{edge(2, ledger.Proposed, proposal)}, "out of turn"},
 		"a proposal of nothing":      {[]ledger.Record{edge(1, ledger.Proposed)}, "out of turn"},
 		"an unknown phase":           {append(begin(), edge(1, "dancing")), "unknown phase"},
+		"blocks in turn":             {turns(true, 0), ""},
+		"a block of the other side":  {turns(true, 1, func(r *ledger.Record) { r.Side = other(r.Side) }), "block 2 of trial 1, of the"},
+		"a block left out":           {turns(true, 1, func(r *ledger.Record) { r.Block++ }), "out of turn"},
+		"a block of no series":       {append(begin(), ledger.Record{Kind: ledger.Block, Trial: 1, Block: 1}), "a block of trial 1, which is not measured in blocks now"},
+		"judged by too few blocks":   {append(turns(true, 0)[:14], edge(1, ledger.Judged, judged(ledger.OutcomeKept, judge.Better))), "which decide nothing"},
+		"backwards without a block":  {append(turns(false, 0)[:6], edge(1, ledger.Applying, inBlock(1, judge.Incumbent))), "phase applying follows measuring"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := errors.Join(study.Verify(records(c.rs...))...)

@@ -54,7 +54,7 @@ func (r *Runner) resume(ctx context.Context) error {
 // giveUp ends a trial in a mode that promises not to act: the target stays as it is, so what it holds is the incumbent from now on. What is already
 // judged, and needs no act to be carried out, is carried out.
 func (r *Runner) giveUp(ctx context.Context, t *study.Trial) error {
-	if t.Phase == ledger.Judged && (t.Outcome == ledger.OutcomeKept || !t.Applied) {
+	if t.Phase == ledger.Judged && (t.Outcome == ledger.OutcomeKept && t.Series == nil || !t.Applied) {
 		return r.conclude(ctx, t)
 	}
 	var view apply.View
@@ -98,7 +98,7 @@ func (r *Runner) pursue(ctx context.Context) error {
 		}
 		err = r.record(ledger.Record{
 			Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: e.outcome, Failure: e.failure, Reason: e.reason, Author: e.author,
-			Verdict: e.verdict, Windows: e.windows, Restart: e.outcome != ledger.OutcomeKept && t.Applied && r.restarts(t.Changes),
+			Verdict: e.verdict, Windows: e.windows, Restart: t.Applied && r.restarts(t.Changes) && t.InForce().Key() != last(t, e).Key(),
 		})
 		if err != nil {
 			return err
@@ -107,12 +107,24 @@ func (r *Runner) pursue(ctx context.Context) error {
 	return r.conclude(ctx, r.study.Running())
 }
 
+// last is the configuration that the target has when the trial has come out so.
+func last(t *study.Trial, e *end) space.Point {
+	if e.outcome == ledger.OutcomeKept {
+		return t.Candidate
+	}
+	return t.Before
+}
+
 // outcome makes the attempt, which a guard or an order may end at any moment. A way back is not ended by either: there is nowhere better to go.
 func (r *Runner) outcome(ctx context.Context, t *study.Trial) (*end, error) {
 	if t.Purpose == ledger.Rollback {
 		return r.goBack(ctx, t)
 	}
-	return r.vigil.guarded(ctx, func(ctx context.Context) (*end, error) { return r.attempt(ctx, t) })
+	e, err := r.vigil.guarded(ctx, func(ctx context.Context) (*end, error) { return r.attempt(ctx, t) })
+	if e != nil && e.outcome == ledger.OutcomeReverted && e.verdict == nil && t.Side == judge.Candidate {
+		e.outcome = ledger.OutcomeKept // what is to blame is what the configuration is compared with
+	}
+	return e, err
 }
 
 // goBack brings the target to an earlier configuration, for as long as that takes.
@@ -155,6 +167,9 @@ func (r *Runner) goBack(ctx context.Context, t *study.Trial) (*end, error) {
 // attempt goes from the trial's phase up to the judgement.
 func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 	r.windows = 0
+	if t.Series != nil {
+		return r.series(ctx, t)
+	}
 	switch t.Phase {
 	case ledger.Proposed, ledger.Preflight:
 		if err := r.edge(t, ledger.Preflight); err != nil {
@@ -176,11 +191,10 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 	if e != nil || err != nil {
 		return e, err
 	}
-	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Settling, Trial: t.Number, Effective: effective}); err != nil {
+	if err := r.settling(t, effective); err != nil {
 		return nil, err
 	}
-	r.vigil.rolledOut(t.Settled)
-	windows, e, err := r.steady(ctx, t.Candidate, func(p ledger.Phase) error { return r.edge(t, p) })
+	windows, e, err := r.steady(ctx, t.Candidate, r.trialWindows(), func(p ledger.Phase) error { return r.edge(t, p) })
 	if e != nil || err != nil {
 		return e, err
 	}
@@ -188,7 +202,15 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 }
 
 func (r *Runner) edge(t *study.Trial, p ledger.Phase) error {
-	return r.record(ledger.Record{Kind: ledger.Edge, Phase: p, Trial: t.Number, Point: t.Candidate})
+	return r.record(ledger.Record{Kind: ledger.Edge, Phase: p, Trial: t.Number, Point: t.InForce(), Block: t.Block, Side: t.Side})
+}
+
+func (r *Runner) settling(t *study.Trial, effective space.Point) error {
+	err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Settling, Trial: t.Number, Effective: effective, Block: t.Block, Side: t.Side})
+	if err == nil {
+		r.vigil.rolledOut(t.Settled)
+	}
+	return err
 }
 
 // preflight waits for a target that may be changed: as the ledger says, rolled out, healthy, under load.
@@ -290,7 +312,7 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 	var changed *end
 	err = r.insist(ctx, "apply "+texts(t.Changes), func() error {
 		for _, c := range t.Changes {
-			if changed, err = r.set(ctx, t, c); changed != nil || err != nil {
+			if changed, err = r.set(ctx, t.Candidate, c); changed != nil || err != nil {
 				return err
 			}
 		}
@@ -299,7 +321,7 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 	return changed, err
 }
 
-func (r *Runner) set(ctx context.Context, t *study.Trial, c ledger.Change) (*end, error) {
+func (r *Runner) set(ctx context.Context, want space.Point, c ledger.Change) (*end, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -312,7 +334,7 @@ func (r *Runner) set(ctx context.Context, t *study.Trial, c ledger.Change) (*end
 		if lookErr != nil {
 			return nil, lookErr
 		}
-		return r.disturbed(view, t.Candidate), nil
+		return r.disturbed(view, want), nil
 	case errors.Is(err, apply.ErrContested):
 		r.contested = err.Error()
 		return inconclusive("contested", "not applied: %v", err), nil
@@ -333,17 +355,21 @@ func texts(changes []ledger.Change) string {
 
 // verify waits for the rollout and reads back what the broker and its JVM run with.
 func (r *Runner) verify(ctx context.Context, t *study.Trial) (space.Point, *end, error) {
-	if err := r.record(ledger.Record{Kind: ledger.Edge, Phase: ledger.Verifying, Trial: t.Number, Point: t.Candidate, Generation: r.seen.Generation}); err != nil {
+	want := t.InForce()
+	err := r.record(ledger.Record{
+		Kind: ledger.Edge, Phase: ledger.Verifying, Trial: t.Number, Point: want, Generation: r.seen.Generation, Block: t.Block, Side: t.Side,
+	})
+	if err != nil {
 		return nil, nil, err
 	}
-	if e := r.intact(ctx, t.Candidate); e != nil {
+	if e := r.intact(ctx, want); e != nil {
 		return nil, e, nil
 	}
 	if err := r.Cluster.Rollout(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		if e := r.intact(ctx, t.Candidate); e != nil {
+		if e := r.intact(ctx, want); e != nil {
 			return nil, e, nil
 		}
 		return nil, rolloutEnd(err), nil
@@ -357,14 +383,14 @@ func (r *Runner) verify(ctx context.Context, t *study.Trial) (space.Point, *end,
 		switch {
 		case ctx.Err() != nil:
 			return nil, nil, ctx.Err()
-		case err == nil && effective.Key() == t.Candidate.Key():
+		case err == nil && effective.Key() == want.Key():
 			r.effective(effective)
 			return effective, nil, nil
 		case time.Since(start) <= r.File.Windows.Verify:
 		case err != nil:
 			return nil, inconclusive("read-back", "the effective values could not be read: %v", err), nil
 		default:
-			return nil, refused("read-back", "the change has no effect: want %s, the broker runs with %s", t.Candidate.Key(), effective.Key()), nil
+			return nil, refused("read-back", "the change has no effect: want %s, the broker runs with %s", want.Key(), effective.Key()), nil
 		}
 		if err := wait(ctx, idle); err != nil {
 			return nil, nil, err
@@ -381,6 +407,11 @@ func rolloutEnd(err error) *end {
 		class = apply.API
 	}
 	return inconclusive(string(class), "%v", err)
+}
+
+// trialWindows are all, or fewer when the comparison is plain before.
+func (r *Runner) trialWindows() amount {
+	return amount{r.File.Windows.Count, func(so []judge.Window) bool { return judge.Plain(r.study.Windows, so, r.rules) }}
 }
 
 // judge compares with the incumbent as it was measured last. After a tuner was down for long that says nothing about now.

@@ -200,7 +200,7 @@ func (r *Runner) settles(purpose ledger.Purpose, v judge.Verdict) ledger.Outcome
 	switch purpose {
 	case ledger.Simplify:
 		keep = keep || v.Decision == judge.NotBetter && v.Effect > -free
-	case ledger.Confirm:
+	case ledger.Confirm: // measured once; a series has its own rule
 		keep = keep || v.Decision == judge.NotBetter && v.Effect > -r.rules.Margin
 	}
 	if keep {

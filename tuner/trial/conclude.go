@@ -18,10 +18,15 @@ import (
 // conclude carries the judgement out. Taking back is insisted on: a value that was found wanting must not stay because something is down.
 func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
 	if t.Outcome == ledger.OutcomeKept {
+		if t.Series != nil && t.Applied { // the other side may be the one in force
+			if err := r.insist(ctx, fmt.Sprintf("keep trial %d", t.Number), func() error { return r.undo(ctx, reversed(t.Changes)) }); err != nil {
+				return err
+			}
+		}
 		return r.end(ctx, t, ledger.Kept, t.Candidate)
 	}
 	if t.Applied {
-		if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.takeBack(ctx, t) }); err != nil {
+		if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.undo(ctx, t.Changes) }); err != nil {
 			return err
 		}
 	}
@@ -39,10 +44,20 @@ func (r *Runner) end(ctx context.Context, t *study.Trial, phase ledger.Phase, po
 	return nil
 }
 
-// takeBack sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them.
-func (r *Runner) takeBack(ctx context.Context, t *study.Trial) error {
+// reversed are the changes that lead back.
+func reversed(changes []ledger.Change) []ledger.Change {
+	var out []ledger.Change
+	for _, c := range slices.Backward(changes) {
+		c.Old, c.New, c.OldText, c.NewText = c.New, c.Old, c.NewText, c.OldText
+		out = append(out, c)
+	}
+	return out
+}
+
+// undo sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them.
+func (r *Runner) undo(ctx context.Context, changes []ledger.Change) error {
 	var ours []ledger.Change
-	for _, c := range slices.Backward(t.Changes) {
+	for _, c := range slices.Backward(changes) {
 		view, err := r.Cluster.Set(ctx, c.Env, c.NewText, c.OldText)
 		switch {
 		case err == nil:

@@ -80,16 +80,24 @@ func (r *Runner) warm(ctx context.Context, want space.Point) (*end, error) {
 	}
 }
 
+// amount is how many windows are wanted, and whether fewer are enough.
+type amount struct {
+	count  int
+	enough func(so []judge.Window) bool
+}
+
+func all(count int) amount { return amount{count, func([]judge.Window) bool { return false }} }
+
 // measure takes windows one behind the other. Each is asked for after it ended and the last scrape in it was taken; a bad one is replaced by a
 // further one as long as there are any.
-func (r *Runner) measure(ctx context.Context, want space.Point) ([]judge.Window, *end, error) {
+func (r *Runner) measure(ctx context.Context, want space.Point, a amount) ([]judge.Window, *end, error) {
 	w := r.File.Windows
 	late := r.late()
 	var good []judge.Window
 	var causes []string
 	began := time.Now()
 	from := began
-	for n := 0; n < w.Count+w.Extra && len(good) < w.Count; n++ {
+	for n := 0; n < a.count+w.Extra && len(good) < a.count && !a.enough(good); n++ {
 		to := from.Add(w.Window)
 		if err := wait(ctx, time.Until(to.Add(late))); err != nil {
 			return nil, nil, err
@@ -119,12 +127,12 @@ func (r *Runner) measure(ctx context.Context, want space.Point) ([]judge.Window,
 		}
 		return nil, rolloutEnd(err), nil
 	}
-	if len(good) < w.Count {
+	if len(good) < a.count && !a.enough(good) {
 		cause := "no-data"
 		if len(causes) > 0 {
 			cause = firstCause(causes[0])
 		}
-		return nil, inconclusive(cause, "only %d of %d windows could be measured: %s", len(good), w.Count, strings.Join(causes, " | ")), nil
+		return nil, inconclusive(cause, "only %d of %d windows could be measured: %s", len(good), a.count, strings.Join(causes, " | ")), nil
 	}
 	return good, nil, nil
 }
@@ -171,7 +179,7 @@ func (r *Runner) measureNow(ctx context.Context) error {
 		r.state(status.Holding, fmt.Sprintf("the variables say %s, the broker runs with %s", point.Key(), effective.Key()))
 		return wait(ctx, idle)
 	}
-	windows, e, err := r.steady(ctx, point, func(ledger.Phase) error { return nil })
+	windows, e, err := r.steady(ctx, point, all(r.File.Windows.Count), func(ledger.Phase) error { return nil })
 	switch {
 	case err != nil:
 		return err
@@ -190,8 +198,8 @@ func (r *Runner) measureNow(ctx context.Context) error {
 
 // steady measures brokers that live through it. Any end but somebody else's change is put down to a death in between, if there was one: it is
 // what made the load stay away or the windows bad.
-func (r *Runner) steady(ctx context.Context, point space.Point, edge func(ledger.Phase) error) ([]judge.Window, *end, error) {
-	windows, e, err := r.phases(ctx, point, edge)
+func (r *Runner) steady(ctx context.Context, point space.Point, a amount, edge func(ledger.Phase) error) ([]judge.Window, *end, error) {
+	windows, e, err := r.phases(ctx, point, a, edge)
 	if err != nil || e != nil && e.outcome == ledger.OutcomeDiscarded {
 		return nil, e, err
 	}
@@ -215,7 +223,7 @@ func (r *Runner) remember(ctx context.Context) (err error) {
 	return err
 }
 
-func (r *Runner) phases(ctx context.Context, point space.Point, edge func(ledger.Phase) error) ([]judge.Window, *end, error) {
+func (r *Runner) phases(ctx context.Context, point space.Point, a amount, edge func(ledger.Phase) error) ([]judge.Window, *end, error) {
 	if e, err := r.settle(ctx, point); e != nil || err != nil {
 		return nil, e, err
 	}
@@ -228,7 +236,7 @@ func (r *Runner) phases(ctx context.Context, point space.Point, edge func(ledger
 	if err := edge(ledger.Measuring); err != nil {
 		return nil, nil, err
 	}
-	windows, e, err := r.measure(ctx, point)
+	windows, e, err := r.measure(ctx, point, a)
 	if e != nil || err != nil {
 		return nil, e, err
 	}

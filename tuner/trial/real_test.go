@@ -48,6 +48,7 @@ type plan struct {
 	Ledger     string
 	Seed       uint64
 	Lease      time.Duration // 0: it needs none
+	Recheck    time.Duration // whether the winner is measured in turns
 	Edges      string        // a file of the records before and after which it has killed itself already; empty: it does not
 	Done       string        // a file that it makes when the search has ended
 }
@@ -91,6 +92,7 @@ func (p plan) run() error {
 	if err != nil {
 		return err
 	}
+	f.Budgets.Recheck = p.Recheck
 	clients, err := apply.Connect(p.Kubeconfig)
 	if err != nil {
 		return err
@@ -403,10 +405,7 @@ func (c *cluster) check(path string) outcome {
 	want := int64(0)
 	for _, t := range s.Trials {
 		if t.Applied {
-			want += int64(len(t.Changes))
-			if t.Outcome != ledger.OutcomeKept {
-				want += int64(len(t.Changes))
-			}
+			want += written(t, records)
 		}
 	}
 	if changes != want {
@@ -420,11 +419,40 @@ func (c *cluster) check(path string) outcome {
 	return outcome{story(records), got.Key()}
 }
 
+// written is how often a trial changes the template.
+func written(t study.Trial, records []ledger.Record) (n int64) {
+	changes := int64(len(t.Changes))
+	if t.Series == nil {
+		n = changes
+		if t.Outcome != ledger.OutcomeKept {
+			n += changes
+		}
+		return n
+	}
+	now, block := judge.Candidate, 0 // what was in force before
+	for _, r := range records {
+		switch {
+		case r.Trial != t.Number || r.Phase != ledger.Applying || r.Block == block:
+			continue
+		case r.Side != now:
+			n += changes
+		default: // deployed anew
+			n++
+		}
+		now, block = r.Side, r.Block
+	}
+	if last := t.Outcome == ledger.OutcomeKept; last != (now == judge.Incumbent) {
+		n += changes
+	}
+	return n
+}
+
 // uninterrupted is how a study goes that nobody disturbs.
-func (c *cluster) uninterrupted(seed uint64) outcome {
+func (c *cluster) uninterrupted(seed uint64, recheck time.Duration) outcome {
 	c.t.Helper()
 	c.reset()
 	p := c.plan(seed)
+	p.Recheck = recheck
 	began := time.Now()
 	q := p.start(c.t)
 	c.finish(p, func() *process { return q })
@@ -464,7 +492,7 @@ func (o outcome) mustBe(t *testing.T, want outcome) {
 
 // killedAtEveryEdge: one study, whose tuner is killed once before and once after every record that it writes.
 func killedAtEveryEdge(t *testing.T, c *cluster) {
-	want := c.uninterrupted(1)
+	want := c.uninterrupted(1, 0) // measured in turns too, it would be three times as many edges: TestKilledAnywhere dies at each of them
 	c.reset()
 	p := c.plan(1)
 	p.Edges = filepath.Join(t.TempDir(), "edges")
@@ -503,9 +531,10 @@ func killedAtRandomMoments(t *testing.T, c *cluster) {
 	r := rand.New(rand.NewPCG(7, 7))
 	done := 0
 	for seed := uint64(2); done < wanted; seed++ {
-		want := c.uninterrupted(seed)
+		want := c.uninterrupted(seed, time.Hour)
 		c.reset()
 		p := c.plan(seed)
+		p.Recheck = time.Hour
 		q := p.start(t)
 		next := time.Now().Add(time.Duration(r.ExpFloat64() * float64(time.Second)))
 		before := done

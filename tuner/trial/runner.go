@@ -3,7 +3,8 @@
 // It promises that every edge of a trial is in the ledger, on the disk, before the act that follows it; that every act is idempotent, so that a
 // tuner killed anywhere goes on without applying anything twice and the target ends as the ledger says; that a value which is not kept is taken
 // back, for as long as that takes (a tuner that is started in a mode that does not act ends the trial as discarded instead, and says which value
-// stays); that a measurement it could not make is inconclusive and never speaks for or against a configuration; and that
+// stays); that a measurement it could not make is inconclusive and never speaks for or against a configuration; that
+// what a search has found stays only if it is better than the start once more, measured in blocks that are taken in turns; and that
 // a change made by somebody else ends the trial, is attributed, and is not overwritten. It leaves out how things are measured, judged and applied.
 package trial
 
@@ -33,8 +34,9 @@ type Cluster interface {
 	Rollout(ctx context.Context) error  // only looks
 	Rollback(ctx context.Context) error // may delete what stands in the way
 	Lives(ctx context.Context) (apply.Lives, error)
-	Rights(ctx context.Context) error // names those that are missing
-	Restarts(variable string) bool    // whether a change of it restarts the brokers
+	Rights(ctx context.Context) error                                // names those that are missing
+	Redeploy(ctx context.Context, reason string) (apply.View, error) // once for each reason
+	Restarts(variable string) bool                                   // whether a change of it restarts the brokers
 }
 
 // Broker reads back; apply.Brokers is one.

@@ -54,12 +54,16 @@ func (r *Runner) advance(ctx context.Context) error {
 		return r.measureIncumbent(ctx)
 	}
 	next, none, ok := r.choose()
-	switch waits := ok && r.waits(next); {
+	waits := ok && r.waits(next)
+	switch {
 	case !ok && r.study.Finished != "":
 		return r.watchLoad(ctx)
+	case ok && r.interleaved(next) != nil: // it measures both sides itself
 	case ok && next.purpose == ledger.Confirm && r.selected(), // or it would be compared with its own luck
 		!waits && r.stale(): // the last word of a search is a fresh one, too
 		return r.measureIncumbent(ctx)
+	}
+	switch {
 	case !ok:
 		return r.record(ledger.Record{Kind: ledger.Finished, Reason: r.summary(none), Point: r.study.Incumbent})
 	case r.File.Mode == config.Recommend:
@@ -113,7 +117,7 @@ func (r *Runner) offer(p proposal, now status.State, reason string) {
 func (r *Runner) try(ctx context.Context, p proposal) error {
 	changes := r.changes(p)
 	err := r.record(ledger.Record{
-		Kind: ledger.Edge, Phase: ledger.Proposed, Trial: r.nextTrial(), Change: &changes[0], Changes: changes, Purpose: p.purpose,
+		Kind: ledger.Edge, Phase: ledger.Proposed, Trial: r.nextTrial(), Change: &changes[0], Changes: changes, Purpose: p.purpose, Series: r.interleaved(p),
 		Point: p.point, Revision: r.study.Rest, Reason: p.reason,
 	})
 	if err != nil {

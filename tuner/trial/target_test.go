@@ -175,6 +175,7 @@ func TestWhenATrialBegan(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {
 		f := testFile(t)
+		f.Budgets.Recheck = 0
 		w, j := newWorld(f.Space()), &journal{}
 		run(t, f, w, j, isDone)
 		windows := map[time.Time]int{}

@@ -103,6 +103,13 @@ func (v *vigil) rolledOut(at time.Time) {
 	}
 }
 
+// switches is told when brokers are about to be replaced once more.
+func (v *vigil) switches() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.settled = time.Time{}
+}
+
 func (v *vigil) add(ctx context.Context, at time.Time, readings []guard.Reading) {
 	if ctx.Err() != nil { // these are no answers
 		return

@@ -56,10 +56,14 @@ type world struct {
 	sets       int
 	deletes    int // times that it was allowed to delete pods
 
-	guard func(p space.Point, at time.Time) (float64, error) // what guards read
-	past  []moment                                           // every configuration since the beginning
-	off   string                                             // why the switch is off
-	spans []observe.Span                                     // everything that was measured
+	guard      func(p space.Point, at time.Time) (float64, error) // what guards read
+	past       []moment                                           // every configuration since the beginning
+	off        string                                             // why the switch is off
+	noise      func(now time.Time, pod string) float64            // what goodput is multiplied with, beside a little that is always there
+	restarted  time.Time                                          // last
+	rolls      int                                                // restarts of the brokers
+	redeployed string                                             // for what they were last deployed anew
+	spans      []observe.Span                                     // everything that was measured
 }
 
 // moment is when a configuration came into force.
@@ -152,6 +156,32 @@ func (w *world) Rights(context.Context) error {
 	return w.rights()
 }
 
+func (w *world) Redeploy(ctx context.Context, reason string) (apply.View, error) {
+	w.mu.Lock()
+	if w.down != nil {
+		if err := w.down(); err != nil {
+			w.mu.Unlock()
+			return apply.View{}, err
+		}
+	}
+	if w.redeployed != reason {
+		w.redeployed = reason
+		w.generation++
+		w.rolls++
+		w.restarted = time.Now()
+		w.lives = apply.Life{Pod: w.lives.Pod + "+"}
+		w.patches = append(w.patches, "redeploy")
+	}
+	w.sets++
+	dies := w.sets == w.killSet
+	w.mu.Unlock()
+	if dies {
+		w.kill()
+		return apply.View{}, errKilled
+	}
+	return w.Look(ctx)
+}
+
 func (w *world) Restarts(variable string) bool { return variable != w.runs }
 
 func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View, error) {
@@ -175,6 +205,10 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 	case old:
 		w.env[variable] = new
 		w.generation++
+		if w.Restarts(variable) {
+			w.rolls++
+			w.restarted = time.Now()
+		}
 		w.dynamic = nil
 		w.lives = apply.Life{Pod: w.lives.Pod + "+"}
 		w.patches = append(w.patches, variable+"="+new)
@@ -247,6 +281,9 @@ func (w *world) Measure(_ context.Context, span observe.Span) (judge.Window, err
 	}
 	p := w.now()
 	noise := 1 + 0.004*float64(span.To.Unix()/12%3)
+	if w.noise != nil {
+		noise *= w.noise(span.To, string(w.lives.Pod))
+	}
 	return judge.Window{Goodput: w.goodput(p) * noise, P99: w.p99(p)}, nil
 }
 
