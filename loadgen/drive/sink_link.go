@@ -113,9 +113,10 @@ func (l *link) take() (batches []*batch, wait time.Duration, ended bool) {
 	}
 	flush := b.conf.Producer.Flush
 	if full := flush.Messages > 0 && l.waiting >= flush.Messages; flush.Frequency > 0 && !full && !b.closed {
-		if wait = l.due - b.now(); wait > 0 {
+		// Compared and not subtracted: what is to be sent again is due since before the beginning of time, and a difference to that would overflow.
+		if now := b.now(); l.due > now {
 			l.idle = true
-			return nil, wait, false
+			return nil, l.due - now, false
 		}
 	}
 	records, bytes, n := 0, 0, 0

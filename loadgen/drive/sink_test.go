@@ -154,25 +154,30 @@ func TestWhatTheBrokerSaysDecides(t *testing.T) {
 	}
 }
 
+// Also by a producer that lets records wait for others: what is to be sent again waits no more.
 func TestALeaderIsFollowed(t *testing.T) {
-	old, next := mock(t, 1), mock(t, 2)
-	answering(t, old, sarama.NewMockSequence(led(t, old, next), led(t, next, old)), sarama.NewMockSequence(says(t, sarama.ErrNoError), says(t, sarama.ErrNotLeaderForPartition)))
-	answering(t, next, led(t, next, old), says(t, sarama.ErrNoError))
-	s, a := client(t, "acks: all", old.Addr())
-	a.send(t, s, 1, 1)
-	until(t, "the first record", time.Minute, func() bool { return a.count() == 1 })
-	a.send(t, s, 1, 1)
-	until(t, "the second record", time.Minute, func() bool { return a.count() == 2 })
-	if err := s.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	for _, got := range a.all {
-		if got.err != nil {
-			t.Errorf("got %v", got.err)
-		}
-	}
-	if got := requests[*sarama.ProduceRequest](next); got != 1 {
-		t.Errorf("the new leader got %d requests, want 1", got)
+	for _, producer := range []string{"acks: all", "acks: all, linger: 5ms"} {
+		t.Run(producer, func(t *testing.T) {
+			old, next := mock(t, 1), mock(t, 2)
+			answering(t, old, sarama.NewMockSequence(led(t, old, next), led(t, next, old)), sarama.NewMockSequence(says(t, sarama.ErrNoError), says(t, sarama.ErrNotLeaderForPartition)))
+			answering(t, next, led(t, next, old), says(t, sarama.ErrNoError))
+			s, a := client(t, producer, old.Addr())
+			a.send(t, s, 1, 1)
+			until(t, "the first record", time.Minute, func() bool { return a.count() == 1 })
+			a.send(t, s, 1, 1)
+			until(t, "the second record", time.Minute, func() bool { return a.count() == 2 })
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for _, got := range a.all {
+				if got.err != nil {
+					t.Errorf("got %v", got.err)
+				}
+			}
+			if got := requests[*sarama.ProduceRequest](next); got != 1 {
+				t.Errorf("the new leader got %d requests, want 1", got)
+			}
+		})
 	}
 }
 
