@@ -270,7 +270,7 @@ func strimzi(t *testing.T, s *kube) {
 		if err := k.Rollout(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		_, err := kafkaResource(t, s, "strimzi-stuck", l.brokers, 10*time.Second).Set(t.Context(), networkVariable, "3", "16")
+		_, err := kafkaResource(t, s, "strimzi-stuck", l.brokers, 20*time.Second).Set(t.Context(), networkVariable, "3", "16")
 		if !errors.Is(err, apply.ErrRefused) || !strings.Contains(err.Error(), "the operator says NotReady: ConfigException: a broker refuses it") {
 			t.Errorf("want it refused, with the operator's words (got %v)", err)
 		}
