@@ -44,6 +44,7 @@ type options struct {
 	share, start              string
 	find                      search.Config
 	json, html                string
+	replication               int
 	failOnBreach              bool
 	files                     []string // of the report command
 }
@@ -110,6 +111,7 @@ func (o *options) flags(app *cli.App) {
 	app.Flag("workload.file", "YAML file of a workload, instead of a preset.").StringVar(&o.file)
 	app.Flag("kafka.brokers", "host:port of a broker; repeat for more.").Default("127.0.0.1:9092").StringsVar(&o.brokers)
 	app.Flag("topic", "Topic to drive; created or altered to what the workload needs.").Default("lab").StringVar(&o.topic)
+	app.Flag("topic.replication", "Replicas of the topic if it is created; default: the workload's topic.replication.").IntVar(&o.replication)
 	app.Flag("duration", "How long to run; 0 is for ever.").Default("0s").DurationVar(&o.duration)
 	app.Flag("slo.p99", "99th percentile to be met, of end-to-end latency or, when nothing is consumed, of the response time; default from the workload.").DurationVar(&o.p99)
 	app.Flag("report.json", "File to write the report to, as JSON; - is the standard output, instead of the table.").StringVar(&o.json)

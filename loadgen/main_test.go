@@ -28,6 +28,7 @@ func TestBadCommandLinesAreRefused(t *testing.T) {
 		"a file that is not there":    {[]string{"slo", "--workload.file=/none.yaml"}, []string{"/none.yaml"}},
 		"an SLO too short to measure": {[]string{"slo", "--slo.p99=500us"}, []string{"slo.p99: must be within 1ms..10m0s", "500"}},
 		"an SLO below zero":           {[]string{"slo", "--slo.p99=-1ms"}, []string{"slo.p99: must be", "-1ms"}},
+		"replicas below zero":         {[]string{"slo", "--topic.replication=-1"}, []string{"topic.replication: must be within 1..100", "-1"}},
 		"a broker without a port":     {[]string{"slo", "--kafka.brokers=localhost"}, []string{"kafka.brokers[0]: must be host:port", `"localhost"`}},
 		"slo without consumers":       {[]string{"slo", "--workload.file=testdata/produce-only.yaml"}, []string{"consumer.clients: must be at least 1 with slo"}},
 		"a share that is no share":    {[]string{"run", "--rate=1", "--share=2"}, []string{"share: must be INDEX/COUNT", `"2"`}},

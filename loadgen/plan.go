@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,8 +42,9 @@ func (o *options) plan(now time.Time) (plan, error) {
 	if err != nil {
 		problems = append(problems, err)
 	}
-	if o.p99 != 0 && err == nil {
-		w.SLO.P99 = o.p99
+	if err == nil && (o.p99 != 0 || o.replication != 0) {
+		w.SLO.P99 = cmp.Or(o.p99, w.SLO.P99)
+		w.Topic.Replication = cmp.Or(o.replication, w.Topic.Replication)
 		if err := w.Validate(); err != nil {
 			problems = append(problems, err)
 		}

@@ -7,6 +7,7 @@ package layout
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -52,8 +53,9 @@ func DefaultPorts() []Port {
 	}
 }
 
-// Ports are the default ports as changed by the environment. The error names each bad variable.
-func Ports(getenv func(string) string) ([]Port, error) {
+// Ports are the default ports as changed by the environment; each further broker has the next one, on the machine as on the node. The error names each
+// bad variable.
+func Ports(getenv func(string) string, brokers int) ([]Port, error) {
 	ports := DefaultPorts()
 	seen := map[int]string{}
 	for i := range ports {
@@ -65,6 +67,12 @@ func Ports(getenv func(string) string) ([]Port, error) {
 			}
 			p.Host = n
 		}
+	}
+	first := ports[slices.IndexFunc(ports, func(p Port) bool { return p.Name == "kafka" })]
+	for n := 1; n < brokers; n++ {
+		ports = append(ports, Port{fmt.Sprintf("kafka-%d", n), first.Env, first.Host + n, first.Node + n})
+	}
+	for _, p := range ports {
 		if other, taken := seen[p.Host]; taken {
 			return nil, fmt.Errorf("%s: port %d is %s's already", p.Env, p.Host, other)
 		}

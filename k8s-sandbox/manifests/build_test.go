@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	admission "k8s.io/api/admissionregistration/v1"
@@ -121,7 +122,7 @@ func pods(b built) map[string]core.PodTemplateSpec {
 func overlay(name string) string { return filepath.Join("overlays", name) }
 
 // generated writes the overlay that the sandbox would, with figures that stand nowhere else.
-func generated(t *testing.T) string {
+func generated(t *testing.T, components ...string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -135,13 +136,17 @@ func generated(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var first strings.Builder
+	for _, c := range components {
+		fmt.Fprintf(&first, "%s/components/%s, ", root, c)
+	}
 	for name, text := range map[string]string{
 		"kustomization.yaml": fmt.Sprintf(`
 resources: [%[1]s/overlays/local, settings.yaml]
-components: [%[1]s/components/settings]
+components: [%[2]s%[1]s/components/settings]
 configMapGenerator: [{name: tuner-config, namespace: kafkalab, behavior: replace, files: [tuner.yaml]}]
 images: [{name: kafkalab/kafka, newName: localhost/kafkalab/kafka, newTag: abc}]
-`, root),
+`, root, first.String()),
 		"tuner.yaml": "mode: auto\n",
 		"settings.yaml": `
 apiVersion: v1

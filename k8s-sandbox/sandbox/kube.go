@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,8 +110,8 @@ func checkSettings(getenv func(string) string) error {
 	if w := getenv("WORKLOAD"); w != "" && strings.ContainsAny(w, " \t\n/\\\"'") {
 		errs = append(errs, fmt.Errorf("WORKLOAD: want a workload's name (got %q)", w))
 	}
-	if m := getenv("TUNER_MODE"); m != "" && m != "observe" && m != "recommend" && m != "auto" {
-		errs = append(errs, fmt.Errorf("TUNER_MODE: want observe, recommend or auto (got %q)", m))
+	if m := getenv("TUNER_MODE"); m != "" && m != "observe" && m != "recommend" && m != "approve" && m != "auto" {
+		errs = append(errs, fmt.Errorf("TUNER_MODE: want observe, recommend, approve or auto (got %q)", m))
 	}
 	return errors.Join(errs...)
 }
@@ -135,7 +136,9 @@ func (s *Sandbox) writeOverlay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	tuner = withMode(tuner, s.conf.Getenv("TUNER_MODE"))
+	if tuner, err = withBrokers(withMode(tuner, s.conf.Getenv("TUNER_MODE")), s.brokers); err != nil {
+		return err
+	}
 	knobs, err := knobsOf(ctx, s.kubectl)
 	if err != nil {
 		return err
@@ -187,15 +190,34 @@ func (s *Sandbox) kustomization() (any, error) {
 		i := strings.LastIndexByte(ref, ':')
 		all = append(all, image{"kafkalab/" + name, ref[:i], ref[i+1:]})
 	}
+	components := []string{"../../k8s-sandbox/manifests/components/settings"}
+	if s.brokers == 3 {
+		components = append([]string{"../../k8s-sandbox/manifests/components/three-brokers"}, components...)
+	}
 	return map[string]any{
 		"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
 		"resources":  []string{"../../k8s-sandbox/manifests/overlays/local", "settings.yaml"},
-		"components": []string{"../../k8s-sandbox/manifests/components/settings"},
+		"components": components,
 		"configMapGenerator": []map[string]any{{
 			"name": "tuner-config", "namespace": "kafkalab", "behavior": "replace", "files": []string{"tuner.yaml"},
 		}},
 		"images": all,
 	}, nil
+}
+
+// sameBrokers refuses another number of brokers than the lab was made with: replicas and the controllers' quorum are as they were made.
+func (s *Sandbox) sameBrokers(ctx context.Context) error {
+	if !s.running() {
+		return nil
+	}
+	out, err := s.kubectl(ctx, "get", "statefulset", "kafka", "-n", "kafka", "--ignore-not-found", "-o", "jsonpath={.spec.replicas}")
+	if err != nil {
+		return nil // nothing runs that could be asked
+	}
+	if have := string(out); have != "" && have != strconv.Itoa(s.brokers) {
+		return fmt.Errorf("BROKERS: want %s, with which this lab was made (got %d); make down first for another number", have, s.brokers)
+	}
+	return nil
 }
 
 // knobsOf are the three variables as they stand in the cluster that kubectl asks; on a new one, the de-tuned start.

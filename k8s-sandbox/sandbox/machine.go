@@ -45,7 +45,7 @@ func Missing() []string {
 	return missing
 }
 
-// Limits are what Kafka may use: what was asked for, cut to what the machine has.
+// Limits are what a broker may use: what was asked for, cut to what the machine has, and shared by all brokers.
 type Limits struct {
 	CPUs   string // a Kubernetes quantity, e.g. 1500m
 	Memory string // e.g. 4Gi
@@ -55,13 +55,13 @@ type Limits struct {
 const (
 	defaultCPUs   = 4.0
 	defaultMemory = 4 << 30
-	minMemory     = 768 << 20 // 256 MB heap, the JVM's own needs, and page cache to speak of
+	minMemory     = 768 << 20 // for one broker: 256 MB heap, the JVM's own needs, and page cache to speak of
 	othersCPUs    = 0.5       // what the control plane and the lab's own pods ask for
 	othersMemory  = 3 << 30
 )
 
-// LimitsOf reads SANDBOX_CPUS and SANDBOX_MEMORY.
-func LimitsOf(getenv func(string) string) (Limits, error) {
+// LimitsOf reads SANDBOX_CPUS and SANDBOX_MEMORY: what Kafka gets in all.
+func LimitsOf(getenv func(string) string, brokers int) (Limits, error) {
 	var errs []error
 	cpus, err := parseCPUs(getenv("SANDBOX_CPUS"))
 	errs = append(errs, err)
@@ -73,12 +73,16 @@ func LimitsOf(getenv func(string) string) (Limits, error) {
 	asked := Limits{CPUs: quantityCPUs(cpus), Memory: quantityMemory(memory)}
 	machineCPUs, machineMemory := float64(runtime.NumCPU()), totalMemory()
 	cpus = min(cpus, max(0.5, machineCPUs-othersCPUs))
-	memory = max(minMemory, min(memory, machineMemory-othersMemory))
+	memory = max(int64(brokers)*minMemory, min(memory, machineMemory-othersMemory))
 	got := Limits{CPUs: quantityCPUs(cpus), Memory: quantityMemory(memory)}
 	got.Said = fmt.Sprintf("Kafka gets %s CPUs and %s of memory", got.CPUs, got.Memory)
 	if got.CPUs != asked.CPUs || got.Memory != asked.Memory {
 		got.Said += fmt.Sprintf(" (asked for %s and %s; this machine has %g CPUs and %s, and the rest of the stack needs its share)",
 			asked.CPUs, asked.Memory, machineCPUs, quantityMemory(machineMemory))
+	}
+	if brokers > 1 {
+		got.CPUs, got.Memory = quantityCPUs(cpus/float64(brokers)), quantityMemory(memory/int64(brokers)>>20<<20)
+		got.Said += fmt.Sprintf("; each of %d brokers %s and %s", brokers, got.CPUs, got.Memory)
 	}
 	return got, nil
 }

@@ -11,7 +11,7 @@ import (
 func env(vars map[string]string) func(string) string { return func(k string) string { return vars[k] } }
 
 func TestLimitsAreNeverMoreThanTheMachineHas(t *testing.T) {
-	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "256", "SANDBOX_MEMORY": "900Gi"}))
+	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "256", "SANDBOX_MEMORY": "900Gi"}), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,15 +21,22 @@ func TestLimitsAreNeverMoreThanTheMachineHas(t *testing.T) {
 }
 
 func TestLimitsAsked(t *testing.T) {
-	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.5", "SANDBOX_MEMORY": "1g"}))
+	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.5", "SANDBOX_MEMORY": "1g"}), 1)
 	if err != nil || l.CPUs != "500m" || l.Memory != "1Gi" {
+		t.Errorf("got %+v, %v", l, err)
+	}
+}
+
+func TestBrokersShareTheLimits(t *testing.T) {
+	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.75", "SANDBOX_MEMORY": "3Gi"}), 3)
+	if err != nil || l.CPUs != "250m" || l.Memory != "1Gi" || !strings.Contains(l.Said, "each of 3 brokers 250m and 1Gi") {
 		t.Errorf("got %+v, %v", l, err)
 	}
 }
 
 func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 	_, err := sandbox.New(sandbox.Config{Checkout: t.TempDir(), Out: io.Discard, Getenv: env(map[string]string{
-		"SANDBOX_CPUS": "many", "SANDBOX_MEMORY": "100", "KAFKA_PORT": "-1", "TUNER_MODE": "fast", "WORKLOAD": "a b",
+		"SANDBOX_CPUS": "many", "SANDBOX_MEMORY": "100", "KAFKA_PORT": "-1", "TUNER_MODE": "fast", "WORKLOAD": "a b", "BROKERS": "2",
 	})})
 	if err == nil {
 		t.Fatal("no error")
@@ -38,7 +45,8 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 		`SANDBOX_CPUS: want a number of CPUs from 0.5 to 256 (got "many")`,
 		`SANDBOX_MEMORY: want an amount such as 4Gi or 2048Mi, at least 768Mi (got "100")`,
 		`KAFKA_PORT: want a port`,
-		`TUNER_MODE: want observe, recommend or auto (got "fast")`,
+		`TUNER_MODE: want observe, recommend, approve or auto (got "fast")`,
+		`BROKERS: want 1 or 3 (got "2")`,
 		`WORKLOAD: want a workload's name (got "a b")`,
 	} {
 		if !strings.Contains(err.Error(), want) {
@@ -49,12 +57,12 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 
 func TestLimitsRefuseNonsense(t *testing.T) {
 	for _, v := range []string{"NaN", "-1", "0", "Inf", "1e9"} {
-		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": v})); err == nil {
+		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": v}), 1); err == nil {
 			t.Errorf("SANDBOX_CPUS=%s passes", v)
 		}
 	}
 	for _, v := range []string{"NaNGi", "-4Gi", "10Mi", "4Ti", "1e99Gi"} {
-		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_MEMORY": v})); err == nil {
+		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_MEMORY": v}), 1); err == nil {
 			t.Errorf("SANDBOX_MEMORY=%s passes", v)
 		}
 	}

@@ -37,10 +37,11 @@ type Config struct {
 
 // Sandbox is the embedded sandbox of one checkout.
 type Sandbox struct {
-	l      layout.Layout
-	ports  []layout.Port
-	limits Limits
-	conf   Config
+	l       layout.Layout
+	brokers int
+	ports   []layout.Port
+	limits  Limits
+	conf    Config
 }
 
 // New reads the settings from the environment; the error names each bad one.
@@ -51,12 +52,13 @@ func New(c Config) (*Sandbox, error) {
 	if c.Getenv == nil {
 		c.Getenv = os.Getenv
 	}
-	ports, err1 := layout.Ports(c.Getenv)
-	limits, err2 := LimitsOf(c.Getenv)
-	if err := errors.Join(err1, err2, checkSettings(c.Getenv)); err != nil {
+	brokers, err0 := brokersOf(c.Getenv)
+	ports, err1 := layout.Ports(c.Getenv, brokers)
+	limits, err2 := LimitsOf(c.Getenv, brokers)
+	if err := errors.Join(err0, err1, err2, checkSettings(c.Getenv)); err != nil {
 		return nil, err
 	}
-	return &Sandbox{l: layout.New(c.Checkout), ports: ports, limits: limits, conf: c}, nil
+	return &Sandbox{l: layout.New(c.Checkout), brokers: brokers, ports: ports, limits: limits, conf: c}, nil
 }
 
 // Layout is where the sandbox's files are.
@@ -72,6 +74,9 @@ func (s *Sandbox) Up(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	if err := s.sameBrokers(ctx); err != nil {
+		return err
+	}
 	fmt.Fprintln(s.conf.Out, s.limits.Said)
 	steps := progress.New(s.conf.Out, 6)
 	do := func(what string, f func(ctx context.Context, note func(string)) error) func() error {
@@ -101,7 +106,7 @@ func (s *Sandbox) Addresses() string {
 		switch p.Name {
 		case "kubernetes":
 			scheme = "https://"
-		case "kafka":
+		case "kafka", "kafka-1", "kafka-2":
 			scheme = ""
 		}
 		fmt.Fprintf(&b, "  %-11s %s127.0.0.1:%d\n", p.Name, scheme, p.Host)
@@ -135,13 +140,15 @@ func (s *Sandbox) prepare(ctx context.Context, _ func(string)) error {
 	if err := s.recordMachine(); err != nil {
 		return err
 	}
-	for dir, owner := range map[string]int{
-		s.l.Data("kafka"): podUser, s.l.Data("prometheus"): podUser, s.l.Data("tuner"): podUser, s.l.Status: podUser,
-	} {
+	dirs := []string{s.l.Data("kafka"), s.l.Data("prometheus"), s.l.Data("tuner"), s.l.Status}
+	for n := 1; n < s.brokers; n++ {
+		dirs = append(dirs, s.l.Data(fmt.Sprintf("kafka-%d", n)))
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make %s: %w", dir, err)
 		}
-		if err := os.Chown(dir, owner, owner); err != nil {
+		if err := os.Chown(dir, podUser, podUser); err != nil {
 			return fmt.Errorf("give %s to the pods' user: %w", dir, err)
 		}
 	}

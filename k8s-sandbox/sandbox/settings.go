@@ -30,6 +30,50 @@ func sloOf(file []byte) (string, error) {
 	return lab.Objective.SLO, nil
 }
 
+// brokersOf reads BROKERS.
+func brokersOf(getenv func(string) string) (int, error) {
+	switch v := getenv("BROKERS"); v {
+	case "", "1":
+		return 1, nil
+	case "3":
+		return 3, nil
+	default:
+		return 1, fmt.Errorf("BROKERS: want 1 or 3 (got %q)", v)
+	}
+}
+
+// withBrokers is the tuner's file for as many brokers: the heap is read back from each one's JVM, and a rollout takes as much longer.
+func withBrokers(file []byte, brokers int) ([]byte, error) {
+	if brokers == 1 {
+		return file, nil
+	}
+	lines := strings.SplitAfter(string(file), "\n")
+	found := 0
+	for i, l := range lines {
+		switch {
+		case strings.HasPrefix(l, "  jvm_metrics: [") && strings.Contains(l, "kafka-0."):
+			one := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(l), "jvm_metrics: ["), "]")
+			all := make([]string, brokers)
+			for n := range all {
+				all[n] = strings.Replace(one, "kafka-0.", fmt.Sprintf("kafka-%d.", n), 1)
+			}
+			lines[i] = "  jvm_metrics: [" + strings.Join(all, ", ") + "]\n"
+			found++
+		case strings.HasPrefix(l, "  rollout: "):
+			d, err := time.ParseDuration(strings.TrimSpace(strings.TrimPrefix(l, "  rollout: ")))
+			if err != nil {
+				return nil, fmt.Errorf("the tuner's file: windows.rollout: %w", err)
+			}
+			lines[i] = fmt.Sprintf("  rollout: %s\n", d*time.Duration(brokers))
+			found++
+		}
+	}
+	if found != 2 {
+		return nil, fmt.Errorf("the tuner's file: target.jvm_metrics and windows.rollout: want each on a line of its own, as in lab.yaml, with the address of kafka-0: BROKERS=%d makes the others of it", brokers)
+	}
+	return []byte(strings.Join(lines, "")), nil
+}
+
 // withMode is the tuner's file with another mode, and otherwise to the letter: comments and order are for its reader.
 func withMode(file []byte, mode string) []byte {
 	if mode == "" {
