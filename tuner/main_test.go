@@ -256,16 +256,9 @@ func TestTheSwitchIsAFile(t *testing.T) {
 
 // TestAlone runs the whole program where nothing else runs: it serves, says what it waits for, shows N/A, and ends soon when told to.
 func TestAlone(t *testing.T) {
-	nobody := freePort(t)
-	config := strings.NewReplacer("http://prometheus.kafkalab.svc.cluster.local:9090", "http://"+nobody, "kafka.kafka.svc.cluster.local:9092", nobody,
-		"http://kafka-0.kafka-headless.kafka.svc.cluster.local:9404", "http://"+nobody).Replace(string(read(t, "../lab.yaml")))
-	kubeconfig := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-		"clusters":[{"name":"c","cluster":{"server":"http://%s"}}],"users":[{"name":"u","user":{}}]}`, nobody)
-	dir, address := t.TempDir(), freePort(t)
-	args := []string{
-		"--config.file=" + write(t, "lab.yaml", config), "--kubeconfig=" + write(t, "kubeconfig", kubeconfig), "--listen=" + address,
-		"--status-dir=" + filepath.Join(dir, "status"), "--ledger=" + filepath.Join(dir, "ledger.jsonl"), "--sandbox.memory=4Gi",
-	}
+	args, address := alone(t)
+	dir := t.TempDir()
+	args = append(args, "--status-dir="+filepath.Join(dir, "status"), "--ledger="+filepath.Join(dir, "ledger.jsonl"))
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, errs buffer
 	done := make(chan int, 1)
@@ -323,6 +316,20 @@ func TestAlone(t *testing.T) {
 	if err := json.Unmarshal(read(t, filepath.Join(dir, "status", status.LatencyJSON)), &latency); err != nil || latency.State != "stopped" {
 		t.Errorf("want the end shown (got %+v, %v)", latency, err)
 	}
+}
+
+// alone are the arguments of a tuner for which nothing else is there, with the file of the demo, in which each first is replaced by its second.
+func alone(t *testing.T, replace ...string) (args []string, address string) {
+	t.Helper()
+	nobody := freePort(t)
+	config := strings.NewReplacer(append(replace, "http://prometheus.kafkalab.svc.cluster.local:9090", "http://"+nobody, "kafka.kafka.svc.cluster.local:9092", nobody,
+		"http://kafka-0.kafka-headless.kafka.svc.cluster.local:9404", "http://"+nobody)...).Replace(string(read(t, "../lab.yaml")))
+	kubeconfig := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+		"clusters":[{"name":"c","cluster":{"server":"http://%s"}}],"users":[{"name":"u","user":{}}]}`, nobody)
+	address = freePort(t)
+	return []string{
+		"--config.file=" + write(t, "lab.yaml", config), "--kubeconfig=" + write(t, "kubeconfig", kubeconfig), "--listen=" + address, "--sandbox.memory=4Gi",
+	}, address
 }
 
 func read(t *testing.T, path string) []byte {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/internal/promql"
 	"github.com/kafkalab/kafkalab/internal/web"
+	"github.com/kafkalab/kafkalab/tuner/annotate"
 	"github.com/kafkalab/kafkalab/tuner/api"
 	"github.com/kafkalab/kafkalab/tuner/apply"
 	"github.com/kafkalab/kafkalab/tuner/audit"
@@ -43,6 +44,7 @@ type parts struct {
 	election *lead.Election                   // nil: the mode acts never
 	board    *status.Board
 	audit    *audit.Book
+	notes    *annotate.Worker // nil: the file names no Grafana
 	files    *status.Files
 	page     *page.Page
 	server   *web.Server
@@ -124,6 +126,15 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	first.Limits = status.Limits{CPUs: s.cpus, Memory: s.memory}
 	p.board = status.NewBoard(first)
 	p.config.Board = p.board
+	if file.Grafana.URL != "" {
+		p.notes, err = annotate.New(annotate.Config{
+			URL: file.Grafana.URL, Access: file.Grafana.Access(), Target: file.Target.Namespace + "/" + file.Target.Name, Logger: log,
+			Show: func(a status.Annotations) { p.board.Update(func(s *status.Snapshot) { s.Annotations = &a }) },
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if file.Mode.Acts() {
 		if err := p.elect(clients.Kube); err != nil {
 			return nil, err
@@ -147,6 +158,9 @@ func (p *parts) listen(s settings) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		versioncollector.NewCollector("tuner"), status.NewCollector(p.board), p.audit)
+	if p.notes != nil {
+		registry.MustRegister(p.notes)
+	}
 	p.server, err = web.New(web.Config{
 		Name: "tuner", Listen: []string{s.listen}, File: s.webFile, Registry: registry, Logger: p.log, Routes: routes,
 	})

@@ -89,6 +89,10 @@ func (p *parts) term(ctx context.Context, term int64) (err error) {
 		p.log.Warn("removed an unfinished record from the end of the ledger", "bytes", book.Torn())
 	}
 	c.Cluster, c.Herald, c.Journal, c.Records, c.Term, c.Torn = target, target, p.audit.Of(book, records), records, term, book.Torn()
+	if p.notes != nil {
+		c.Journal = p.notes.Of(c.Journal, records)
+		defer beside(ctx, p.notes.Run)()
+	}
 	runner, err := trial.New(c)
 	if err != nil {
 		return err
@@ -96,6 +100,20 @@ func (p *parts) term(ctx context.Context, term int64) (err error) {
 	p.seat.take(runner)
 	defer p.seat.take(nil)
 	return runner.Run(ctx)
+}
+
+// beside starts work; what it returns ends it and waits until it has ended.
+func beside(ctx context.Context, work func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		work(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }
 
 func (p *parts) claim(ctx context.Context, t target) error {

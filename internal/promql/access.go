@@ -86,8 +86,9 @@ func (a Access) Validate() error {
 	return errors.Join(errs...)
 }
 
-// transport is the Prometheus programs' own: it reads files again by itself, and is what people know the settings from.
-func (a Access) transport() (http.RoundTripper, error) {
+// Transport is the Prometheus programs' own: it reads files again by itself, and is what people know the settings from. The name is the server's,
+// for its own metrics.
+func (a Access) Transport(name string) (http.RoundTripper, error) {
 	c := promconfig.HTTPClientConfig{
 		TLSConfig: promconfig.TLSConfig{
 			CAFile: a.TLS.CAFile, CertFile: a.TLS.CertFile, KeyFile: a.TLS.KeyFile, ServerName: a.TLS.ServerName, InsecureSkipVerify: a.TLS.InsecureSkipVerify,
@@ -110,9 +111,9 @@ func (a Access) transport() (http.RoundTripper, error) {
 			c.HTTPHeaders.Headers[name] = promconfig.Header{Files: []string{file}}
 		}
 	}
-	rt, err := promconfig.NewRoundTripperFromConfig(c, "promql")
+	rt, err := promconfig.NewRoundTripperFromConfig(c, name)
 	if err != nil {
-		return nil, fmt.Errorf("make prometheus client: %w", err)
+		return nil, fmt.Errorf("make %s client: %w", name, err)
 	}
 	return rt, nil
 }

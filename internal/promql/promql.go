@@ -101,7 +101,7 @@ func New(c Config) (*Client, error) {
 	if err := c.Access.Validate(); err != nil {
 		return nil, err
 	}
-	transport, err := c.Access.transport()
+	transport, err := c.Access.Transport("prometheus")
 	if err != nil {
 		return nil, err
 	}

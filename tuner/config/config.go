@@ -52,6 +52,7 @@ type File struct {
 	Budgets    Budgets    `yaml:"budgets"`
 	Again      Again      `yaml:"again"`
 	Links      Links      `yaml:"links"`
+	Grafana    Grafana    `yaml:"grafana"`
 
 	Digest string `yaml:"-"` // SHA-256 of the text
 }
@@ -221,6 +222,7 @@ func Load(path string) (File, error) {
 	for _, name := range append(f.Target.TLS.Files(), f.Target.SASL.Files()...) {
 		*name = promconfig.JoinDir(filepath.Dir(path), *name)
 	}
+	f.Grafana.from(filepath.Dir(path))
 	return f, nil
 }
 

@@ -47,7 +47,7 @@ windows:
 // TestBadFiles: one mistake each; the error names the place, the field, what is wanted and what was got.
 func TestBadFiles(t *testing.T) {
 	for name, c := range map[string]struct{ old, new, want string }{
-		"unknown field":              {"mode: auto", "mood: auto", `f.yaml:2:1: mood: unknown field, probably mode; must be one of again, budgets, guards`},
+		"unknown field":              {"mode: auto", "mood: auto", `f.yaml:2:1: mood: unknown field, probably mode; must be one of again, budgets, grafana, guards`},
 		"unknown field deep inside":  {"    readback: jvm-heap", "    read_back: jvm-heap", `f.yaml:19:5: knobs[0].read_back: unknown field, probably readback; must be one of choices, default, env, format`},
 		"a field twice":              {"mode: auto", "mode: auto\nmode: observe", `f.yaml:3:1: mode: must be there once only: line 2 has it too (got "observe")`},
 		"another version":            {"version: 1", "version: 2", "f.yaml:1:10: version: want 1 (got 2)"},

@@ -46,6 +46,7 @@ func (f File) validate(s *strict.Reader) {
 	between(s, "again.max_rest", f.Again.MaxRest, f.Again.Rest, 30*24*time.Hour)
 	optionalLink(s, "links.prometheus", f.Links.Prometheus)
 	optionalLink(s, "links.grafana", f.Links.Grafana)
+	f.Grafana.validate(s)
 }
 
 func (t Target) validate(s *strict.Reader) {

@@ -63,6 +63,15 @@ type Snapshot struct {
 	Pause   *Order    `json:"pause,omitempty"` // in force
 	Queue   []Order   `json:"queue,omitempty"` // proposals of people and agents, to be tried next
 	Term    int64     `json:"term,omitempty"`  // of the lease; absent when the tuner has none
+
+	Annotations *Annotations `json:"annotations,omitempty"` // absent where none are written
+}
+
+// Annotations are the changes' marks in Grafana.
+type Annotations struct {
+	Written int    `json:"written"`
+	Pending int    `json:"pending"`
+	Error   string `json:"error,omitempty"` // why the last try did not succeed
 }
 
 // Live are the figures of the last seconds: latencies in milliseconds, rates per second.
