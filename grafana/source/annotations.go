@@ -26,9 +26,10 @@ func annotations() []*dashboard.AnnotationQueryBuilder {
 		TitleFormat("{{alertname}}").TextFormat("An alert fires: docs/runbooks/{{alertname}}.md").TagKeys("severity"))
 }
 
-// edges mark each step of each trial, from the record that is written before it.
+// edges mark each step of each trial, from the record that is written before it. Ten marks for each trial hide the two that matter, so they are off
+// until somebody switches them on.
 func edges() *dashboard.AnnotationQueryBuilder {
-	return dashboard.NewAnnotationQueryBuilder().Name("Ledger").Datasource(source()).Enable(true).Hide(false).IconColor("text").
+	return dashboard.NewAnnotationQueryBuilder().Name("Ledger").Datasource(source()).Enable(false).Hide(false).IconColor("text").
 		Expr(`max by (record, kind, trial, phase, outcome) (tuner_ledger_record_timestamp_seconds{kind="edge"}) * 1000`).
 		UseValueForTime(true).Step("10s").TitleFormat("trial {{trial}}: {{phase}} {{outcome}}").TextFormat("Record {{record}} of the ledger").TagKeys("trial,phase,outcome")
 }

@@ -60,6 +60,7 @@ const within = 15 * time.Second
 // TestEveryEdgeIsSeen: each record of the ledger is a metric of a real Prometheus, with its own time, within 15 s of being written, and each edge is
 // among what the dashboard marks. The tuner is started anew in the middle.
 func TestEveryEdgeIsSeen(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "ledger.jsonl")
 	var current atomic.Pointer[prometheus.Registry]
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
