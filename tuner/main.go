@@ -76,10 +76,12 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 	var s settings
 	var r replaying
 	var a agents
+	var w watching
 	app := cli.New("tuner", about, stdout, stderr)
 	s.flags(app)
 	r.flags(app)
 	a.flags(app)
+	w.flags(app)
 	command, log, code, done := app.Parse(args)
 	if done {
 		return code
@@ -100,6 +102,8 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 		err = showReport(stdout, s.ledger, s.form, s.out)
 	case "status":
 		err = showStatus(ctx, stdout, s.address, s.jsonOut)
+	case "watch":
+		err = w.run(ctx, stdout)
 	case "run":
 		var file config.File
 		if file, err = config.Load(s.file); err != nil {
