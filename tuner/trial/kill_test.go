@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
 // TestKilledAnywhere runs a whole study for every record that is written and for every patch, dies there, starts again, and compares.
@@ -47,6 +49,9 @@ func TestKilledAnywhere(t *testing.T) {
 				}
 				if diff := cmp.Diff(patches, w.patches); diff != "" {
 					t.Errorf("other patches than without the kill (-want +got):\n%s", diff)
+				}
+				if n := study.Fold(j.all()).Restarts; n != w.rolls {
+					t.Errorf("want every restart counted once (got %d, there were %d)", n, w.rolls)
 				}
 				if len(w.events) != events {
 					t.Errorf("want %d events (got %d)", events, len(w.events))
