@@ -31,22 +31,24 @@ import (
 
 // world is the cluster, its broker and its load: what it measures depends on its configuration alone.
 type world struct {
-	mu      sync.Mutex
-	env     map[string]string
-	knobs   []space.Knob
-	patches []string
+	mu         sync.Mutex
+	env        map[string]string
+	generation int64
+	knobs      []space.Knob
+	patches    []string
 }
 
 func (w *world) Look(context.Context) (apply.View, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return apply.View{Env: maps.Clone(w.env), Memory: 1 << 30}, nil
+	return apply.View{Env: maps.Clone(w.env), Generation: w.generation, Memory: 1 << 30}, nil
 }
 
 func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View, error) {
 	w.mu.Lock()
 	if w.env[variable] == old {
 		w.env[variable] = new
+		w.generation++
 		w.patches = append(w.patches, variable+"="+new)
 	}
 	w.mu.Unlock()
@@ -65,11 +67,21 @@ func (w *world) point() (space.Point, error) {
 	return space.Parse(w.knobs, w.env)
 }
 
-func (w *world) Window(context.Context, time.Time, time.Time) (judge.Window, error) {
+// Redeploy takes part in what the tuner does at the end of a search.
+func (w *world) Redeploy(ctx context.Context, _ string) (apply.View, error) {
+	w.mu.Lock()
+	w.generation++
+	w.mu.Unlock()
+	return w.Look(ctx)
+}
+
+func (w *world) Measure(context.Context, observe.Span) (judge.Window, error) {
 	p, err := w.point()
 	return judge.Window{Goodput: 1000 + 100*float64(p["io"]), P99: 0.1}, err
 }
 
+func (w *world) Rights(context.Context) error                   { return nil }
+func (w *world) Restarts(string) bool                           { return true }
 func (w *world) Rollout(context.Context) error                  { return nil }
 func (w *world) Rollback(context.Context) error                 { return nil }
 func (w *world) Lives(context.Context) (apply.Lives, error)     { return apply.Lives{}, nil }
