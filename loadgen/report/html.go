@@ -9,13 +9,11 @@ import (
 	"math"
 	"slices"
 
+	"github.com/kafkalab/kafkalab/internal/uplot"
 	"github.com/kafkalab/kafkalab/loadgen/hist"
 )
 
-// The page draws with uPlot (https://github.com/leeoniya/uPlot, MIT, version 1.6.32, as npm has it): 50 KB that draw an hour by the second at
-// once, with values under the cursor and a zoom. Charts made here as SVG would show no values, and a Go library for them is megabytes.
-//
-//go:embed page.html page.js uplot
+//go:embed page.html page.js
 var assets embed.FS
 
 // HTML writes the report as one page that needs nothing else: no network, no other file.
@@ -98,17 +96,11 @@ func (r *Report) page() (*page, error) {
 		}
 		p.Made = append(p.Made, made)
 	}
-	for name, to := range map[string]func(string){
-		"uplot/uPlot.min.css":     func(s string) { p.Style = template.CSS(s) },
-		"uplot/uPlot.iife.min.js": func(s string) { p.Library = template.JS(s) },
-		"page.js":                 func(s string) { p.Script = template.JS(s) },
-	} {
-		text, err := assets.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		to(string(text))
+	script, err := assets.ReadFile("page.js")
+	if err != nil {
+		return nil, err
 	}
+	p.Style, p.Library, p.Script = template.CSS(uplot.Style), template.JS(uplot.Script), template.JS(script)
 	return p, nil
 }
 
