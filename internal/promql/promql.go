@@ -3,7 +3,7 @@
 // It promises that a value it returns is a finite float from exactly one series, evaluated at the asked time by a server whose clock agrees with
 // ours, without a warning attached; everything else is an *Error whose Cause is one of the constants below. It decides nothing from a missing
 // value: that is the caller's, and "no data" is never a number. It asks any server with Prometheus' API (Thanos, Mimir), as Access says. It leaves
-// out range queries and retries.
+// out retries.
 package promql
 
 import (

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/kafkalab/kafkalab/internal/promql"
 	"github.com/kafkalab/kafkalab/internal/promtest"
 	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/observe"
@@ -142,6 +143,18 @@ func TestRealPrometheus(t *testing.T) {
 			}
 		})
 	}
+	t.Run("the past", func(t *testing.T) {
+		f := file()
+		f.Objective.Goodput, f.Live.Window = "sum(rate(good_total[$window]))", 4*time.Second
+		client, err := promql.New(promql.Config{URL: p.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		past, _ := observe.Past(t.Context(), client, f, before.Add(-6*time.Second), after, time.Second) // of P99 and the rest there is nothing
+		if len(past) < 5 || past[0].Acked == nil || *past[0].Acked < 20 || past[0].P99 != nil || !past[1].Time.After(past[0].Time) {
+			t.Errorf("want what was acknowledged, by the second (got %+v)", past)
+		}
+	})
 }
 
 // scraped waits until this target has been scraped once more.
