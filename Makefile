@@ -2,14 +2,14 @@
 SHELL   := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help doctor packages builder build up status logs down lint unit e2e test bench clean
+.PHONY: help doctor packages builder build up status logs down lint unit e2e test bench screenshots clean
 
 SANDBOX ?= embedded
 BOX     := .lab/bin/k8s-sandbox
 export SANDBOX
 
 help: ## Show what there is to do
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 doctor: ## Say what this machine lacks, and how to get it
 	@./run.sh --check
@@ -74,6 +74,9 @@ test: build lint unit e2e ## All of it
 
 bench: ## Benchmarks with their figures
 	@go test -run '^$$' -bench . -benchmem ./...
+
+screenshots: ## The pictures of README.md, from a study that is told again (needs chromium)
+	@go test ./tuner/page -count 1 -run '^TestScreenshots$$' -screenshots "$(CURDIR)/docs"
 
 clean: down ## Also remove what the build made
 	@rm -rf .lab

@@ -47,6 +47,7 @@ type parts struct {
 	notes    *annotate.Worker // nil: the file names no Grafana
 	files    *status.Files
 	page     *page.Page
+	past     page.Past
 	server   *web.Server
 	observer *observe.Observer
 	brokers  apply.Brokers
@@ -72,6 +73,7 @@ func serve(ctx context.Context, s settings, file config.File, log *slog.Logger) 
 	group.Go(func() error { return p.work(ctx) })
 	group.Go(func() error { return p.live(ctx) })
 	group.Go(func() error { p.readBack(ctx); return nil })
+	group.Go(func() error { p.page.Recall(ctx); return nil })
 	return group.Wait()
 }
 
@@ -117,6 +119,7 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 	if p.target, err = reach(clients, file, p.brokers, log); err != nil {
 		return nil, err
 	}
+	p.past = past(client, file)
 	p.audit = audit.New()
 	p.config = trial.Config{
 		File: file, Broker: p.brokers, Meter: p.observer, Sentry: guard.NewReader(client, file), Stop: s.stopped,
@@ -144,7 +147,10 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 }
 
 func (p *parts) listen(s settings) (err error) {
-	if p.page, err = page.New(p.board); err != nil {
+	p.page, err = page.New(page.Config{
+		Board: p.board, Ledger: s.ledger, File: p.config.File, Memory: p.config.Memory, Token: s.tokenFile != "", Past: p.past, Logger: p.log,
+	})
+	if err != nil {
 		return err
 	}
 	orders, err := api.New(api.Config{
@@ -215,6 +221,19 @@ func figures(l observe.Live, window float64) status.Live {
 	return status.Live{
 		Window: window, Age: l.Age, P50: ms(l.P50), P99: ms(l.P99), P999: ms(l.P999),
 		Offered: l.Offered, Acked: l.Acked, Consumed: l.Consumed, Errors: l.Errors, Samples: l.Samples, Missing: l.Missing,
+	}
+}
+
+// past is what the page's curves begin with.
+func past(client *promql.Client, file config.File) page.Past {
+	return func(ctx context.Context, from, to time.Time, step time.Duration) ([]page.Sample, error) {
+		found, err := observe.Past(ctx, client, file, from, to, step)
+		out := make([]page.Sample, len(found))
+		for i, l := range found {
+			f := figures(l, 0)
+			out[i] = page.Sample{Time: l.Time, P50: f.P50, P99: f.P99, Offered: f.Offered, Acked: f.Acked}
+		}
+		return out, err
 	}
 }
 

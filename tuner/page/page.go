@@ -1,192 +1,182 @@
-// Package page shows the tuner in a browser and as JSON: what it is doing, how the load is against the SLO, the knobs, every trial with its effect
-// and reason. It is self-contained (no script, font or picture from elsewhere), reads only, and leaves out authentication.
+// Package page shows the tuner in a browser: what runs, how good it is against the SLO, what was changed when and by whom and whether it helped, with
+// buttons for the orders of tuner/api.
+//
+// It promises that everything comes from the tuner itself (no other host is asked by the browser, and the policy that the page is sent with forbids it);
+// that what was written by others is shown as text; that the curves go on over a reload, and over a restart of the tuner by what Prometheus holds; and that
+// no answer waits for the ledger or for Prometheus, except the first one. It leaves out taking orders and authentication, which are tuner/api's and
+// internal/web's.
 package page
 
 import (
-	"bytes"
-	_ "embed"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"html/template"
+	"errors"
+	"log/slog"
 	"net/http"
+	"path"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/internal/uplot"
+	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/status"
 )
 
-//go:embed page.html
-var source string
+//go:embed assets
+var assets embed.FS
 
-const (
-	remembered = 300 // points of the two curves: ten minutes at one per 2 s
-	width      = 600
-	height     = 90
-)
+// Config of a page. Board is required.
+type Config struct {
+	Board  *status.Board
+	Ledger string // its file; it may not be there yet
+	File   config.File
+	Memory int64 // bytes that the target may use; 0 is not known
+	Token  bool  // orders need one
+	Past   Past  // nil: the curves begin with the process
+	Logger *slog.Logger
+}
 
-type point struct{ p99, goodput *float64 }
-
-// Page serves the newest snapshot of a board.
+// Page serves the newest snapshot of a board, the ledger's history and the curves.
 type Page struct {
-	board *status.Board
-	page  *template.Template
-
-	mu      sync.Mutex
-	history []point
+	c       Config
+	files   map[string]file
+	book    *book
+	samples *samples
 }
 
-// New parses the page.
-func New(b *status.Board) (*Page, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"rate": rate, "ms": ms, "percent": percent, "clock": clock, "ago": ago, "number": number, "value": value,
-	}).Parse(source)
+// file is one that the page is made of.
+type file struct {
+	kind, tag string
+	body      []byte
+}
+
+// New reads what the page is made of.
+func New(c Config) (*Page, error) {
+	if c.Board == nil {
+		return nil, errors.New("page: a board is required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Page{c: c, files: map[string]file{}, book: newBook(c), samples: newSamples(time.Now())}
+	p.add("uplot.js", []byte(uplot.Script))
+	p.add("uplot.css", []byte(uplot.Style))
+	entries, err := assets.ReadDir("assets")
 	if err != nil {
-		return nil, fmt.Errorf("parse page: %w", err)
+		return nil, err
 	}
-	return &Page{board: b, page: t}, nil
+	for _, e := range entries {
+		body, err := assets.ReadFile("assets/" + e.Name())
+		if err != nil {
+			return nil, err
+		}
+		p.add(e.Name(), body)
+	}
+	return p, nil
 }
 
-// Remember adds a point to the curves.
+// kinds are named here and not asked of the system, which may have none or others.
+var kinds = map[string]string{
+	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
+}
+
+func (p *Page) add(name string, body []byte) {
+	sum := sha256.Sum256(body)
+	p.files[name] = file{kind: kinds[path.Ext(name)], tag: `"` + hex.EncodeToString(sum[:8]) + `"`, body: body}
+}
+
+// Remember adds the snapshot's figures to the curves.
 func (p *Page) Remember(s status.Snapshot) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.history = append(p.history, point{p99: s.Live.P99, goodput: s.Live.Acked})
-	if n := len(p.history); n > remembered {
-		p.history = append([]point(nil), p.history[n-remembered:]...)
-	}
+	p.samples.add(Sample{Time: s.Time, P50: s.Live.P50, P99: s.Live.P99, Offered: s.Live.Offered, Acked: s.Live.Acked})
 }
 
-// Routes are the page and the API, for internal/web; "/" takes its landing page's place.
+// Routes are the page and what it asks for, for internal/web; "/" takes its landing page's place.
 func (p *Page) Routes() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/":                  http.HandlerFunc(p.html),
-		"GET /api/v1/status": http.HandlerFunc(p.json),
+		"/":                  http.HandlerFunc(p.index),
+		"GET /page/{file}":   http.HandlerFunc(p.file),
+		"GET /page/now":      http.HandlerFunc(p.now),
+		"GET /page/study":    http.HandlerFunc(p.study),
+		"GET /report":        http.HandlerFunc(p.report),
+		"GET /api/v1/status": http.HandlerFunc(p.status),
 	}
 }
 
-func (p *Page) json(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.MarshalIndent(p.board.Snapshot(), "", "  ")
+// policy lets the page take scripts, styles and data from where it came from, and nothing from anywhere else. No text can become a script or markup: there
+// is no inline script, and the ways from a string to markup are closed.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; " +
+	"frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+func guarded(w http.ResponseWriter, policy string) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+func (p *Page) index(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.NotFound(w, r)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "want GET", http.StatusMethodNotAllowed)
+		return
+	}
+	p.send(w, r, p.files["index.html"])
+}
+
+func (p *Page) file(w http.ResponseWriter, r *http.Request) {
+	f, there := p.files[r.PathValue("file")]
+	if !there || strings.HasPrefix(f.kind, "text/html") {
+		http.NotFound(w, r)
+		return
+	}
+	p.send(w, r, f)
+}
+
+// send answers with what the browser does not have yet.
+func (p *Page) send(w http.ResponseWriter, r *http.Request, f file) {
+	guarded(w, policy)
+	w.Header().Set("ETag", f.tag)
+	w.Header().Set("Cache-Control", "no-cache")
+	if r.Header.Get("If-None-Match") == f.tag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", f.kind)
+	_, _ = w.Write(f.body) // a reader that left is not our error
+}
+
+func (p *Page) status(w http.ResponseWriter, _ *http.Request) {
+	body, err := json.MarshalIndent(p.c.Board.Snapshot(), "", "  ")
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(append(body, '\n')) // a reader that left is not our error
+	_, _ = w.Write(append(body, '\n'))
 }
 
-type view struct {
-	status.Snapshot
-	Reversed  []status.Trial
-	Outside   []status.Change
-	P99Curve  string
-	SLOLine   float64
-	RateCurve string
-	P99Top    float64
-	RateTop   float64
-	W, H      int
-	InSLO     bool
-	Phases    []ledger.Phase
+// study is the ledger's history, as far as it has been read.
+func (p *Page) study(w http.ResponseWriter, r *http.Request) {
+	v := p.book.view()
+	p.send(w, r, file{kind: "application/json", tag: `"` + v.tag + `"`, body: v.body})
 }
 
-func (p *Page) html(w http.ResponseWriter, req *http.Request) {
-	if req.URL.Path != "/" {
-		http.NotFound(w, req)
-		return
-	}
-	s := p.board.Snapshot()
-	v := view{Snapshot: s, W: width, H: height, InSLO: s.Live.P99 != nil && *s.Live.P99 <= s.SLO, Phases: ledger.Phases()}
-	for i := len(s.Trials) - 1; i >= 0; i-- {
-		v.Reversed = append(v.Reversed, s.Trials[i])
-	}
-	for i := len(s.Changes) - 1; i >= 0; i-- {
-		if s.Changes[i].Trial == 0 {
-			v.Outside = append(v.Outside, s.Changes[i])
-		}
-	}
-	p.mu.Lock()
-	history := append([]point(nil), p.history...)
-	p.mu.Unlock()
-	v.P99Curve, v.P99Top = curve(history, func(q point) *float64 { return q.p99 }, 1.5*s.SLO)
-	v.RateCurve, v.RateTop = curve(history, func(q point) *float64 { return q.goodput }, 0)
-	if v.P99Top > 0 {
-		v.SLOLine = height * (1 - s.SLO/v.P99Top)
-	}
-	var out bytes.Buffer
-	if err := p.page.Execute(&out, v); err != nil {
-		http.Error(w, "render page: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
+// report is what the study came to, for keeping and for printing. Its style is its own, since it must be one file; no script can run in it.
+func (p *Page) report(w http.ResponseWriter, _ *http.Request) {
+	guarded(w, "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(out.Bytes())
+	if err := p.book.html(w); err != nil {
+		p.c.Logger.Error("report", "err", err)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		http.Error(w, "there is no report: "+err.Error(), http.StatusInternalServerError)
+	}
 }
-
-// curve is an SVG path; where a figure was not known it has a gap.
-func curve(history []point, of func(point) *float64, least float64) (path string, top float64) {
-	top = least
-	for _, q := range history {
-		if v := of(q); v != nil {
-			top = max(top, *v*1.05)
-		}
-	}
-	if top == 0 {
-		return "", 0
-	}
-	var b strings.Builder
-	pen := "M"
-	for i, q := range history {
-		v := of(q)
-		if v == nil {
-			pen = "M"
-			continue
-		}
-		x := float64(width) * float64(remembered-len(history)+i) / (remembered - 1)
-		fmt.Fprintf(&b, "%s%.1f %.1f", pen, x, height*(1-*v/top))
-		pen = "L"
-	}
-	return b.String(), top
-}
-
-const unknown = "–"
-
-func rate(v *float64) string {
-	if v == nil {
-		return unknown
-	}
-	return fmt.Sprintf("%.0f/s", *v)
-}
-
-func ms(v *float64) string {
-	if v == nil {
-		return "N/A"
-	}
-	return fmt.Sprintf("%.1f ms", *v)
-}
-
-func percent(v *float64) string {
-	if v == nil {
-		return unknown
-	}
-	return fmt.Sprintf("%+.1f %%", *v*100)
-}
-
-func number(v *float64) string {
-	if v == nil {
-		return unknown
-	}
-	return fmt.Sprintf("%.2f", *v)
-}
-
-func value(v *int64) string {
-	if v == nil {
-		return unknown
-	}
-	return fmt.Sprint(*v)
-}
-
-func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
-
-func ago(now, t time.Time) string { return now.Sub(t).Round(time.Second).String() }
