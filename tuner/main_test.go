@@ -282,7 +282,7 @@ func TestAlone(t *testing.T) {
 	if !strings.Contains(s.Reason, "take the lease") || !strings.Contains(s.Reason, "connection refused") || s.Limits.Memory != "4Gi" {
 		t.Errorf("want the reason and the limits shown (got %q, %+v)", s.Reason, s.Limits)
 	}
-	for path, want := range map[string]string{"/": "holding", "/metrics": `tuner_state{state="holding"} 1`, "/-/ready": "ready"} {
+	for path, want := range map[string]string{"/": "<!doctype html>", "/page/now": `"holding"`, "/metrics": `tuner_state{state="holding"} 1`, "/-/ready": "ready"} {
 		resp, err := http.Get("http://" + address + path)
 		if err != nil {
 			t.Fatal(err)

@@ -200,12 +200,6 @@ func (f *fake) all() (notes []note, untagged int) {
 	return notes, untagged
 }
 
-func (f *fake) set(change func(*fake)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	change(f)
-}
-
 func (f *fake) calls() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
