@@ -212,6 +212,19 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestGrafanaIsAmongThePlacesOfATunerThatWritesToIt(t *testing.T) {
+	for name, want := range map[string]bool{"annotations": true, "look": false} {
+		policy := find(t, objects(t, render(t, combinations(t)[name])), "NetworkPolicy/kafkalab/"+prefix+"tuner")
+		text, err := json.Marshal(policy.Object["spec"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(text), `"port":3000`); got != want {
+			t.Errorf("%s: want the port of Grafana among those it may go to: %v (got %s)", name, want, text)
+		}
+	}
+}
+
 func TestPrometheusOfAnotherNameMayScrape(t *testing.T) {
 	v := over(t, read(t, example("look")), "networkPolicy: {prometheus: {app: prom}}")
 	policy := find(t, objects(t, render(t, v)), "NetworkPolicy/kafkalab/"+prefix+"tuner")

@@ -78,6 +78,7 @@ func combinations(t *testing.T) map[string]values {
 		"the exporter alone":        over(t, look, "{tuner: {enabled: false}, kafka: {namespace: '', name: ''}, networkPolicy: {kafkaCIDRs: [10.20.0.0/16]}}"),
 		"the tuner alone":           over(t, look, "exporter: {enabled: false}"),
 		"everything":                over(t, look, "{loadgen: {enabled: true}, monitor: {kind: PodMonitor, interval: 5s, timeout: 5s}, networkPolicy: {kafkaCIDRs: [10.20.0.0/16], prometheus: {app: prom}}}"),
+		"annotations":               over(t, look, "tuner: {secret: grafana, config: {grafana: {url: 'http://grafana.monitoring.svc:3000', token_file: /etc/kafkalab-secrets/grafana}}}"),
 		"nothing around them":       over(t, look, "{networkPolicy: {enabled: false}, podDisruptionBudget: {enabled: false}}"),
 		"placed, with pull secrets": over(t, look, "{image: {prefix: registry.example.com:5000/lab, tag: v1, pullSecrets: [pull]}, exporter: {replicas: 2, nodeSelector: {a: b}, tolerations: [{operator: Exists}], affinity: {nodeAffinity: {}}}, tuner: {nodeSelector: {a: b}, secret: prometheus-token, args: [--log.level=debug]}}"),
 		"names that look otherwise": over(t, look, "{kafka: {namespace: '123', name: 'true', container: 'null', sasl: {mechanism: PLAIN, username: 'a: b # \"c', password: {secret: '1e3'}}}}"),
