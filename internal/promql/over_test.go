@@ -41,7 +41,7 @@ func TestOverTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler)
 			defer server.Close()
-			got, err := client(t, server.URL).Over(t.Context(), "up", time.Unix(100, 0), time.Unix(150, 0), 10*time.Second)
+			got, err := client(t, server.URL, patience).Over(t.Context(), "up", time.Unix(100, 0), time.Unix(150, 0), 10*time.Second)
 			values := []string{}
 			for _, s := range got {
 				values = append(values, fmt.Sprintf("%d=%g", s.Time.Unix(), s.Value))
