@@ -3,7 +3,7 @@
 # With --check it only looks (this is `make doctor`): it changes nothing, and ends with 0 when the lab can be started, otherwise with 1.
 #
 # It asks for nothing but bash and the usual small tools, for it is the first thing that runs on a bare machine. Variables are those of
-# `make up`: SANDBOX, SANDBOX_CPUS, SANDBOX_MEMORY, KUBECONFIG, and the ports below.
+# `make up`: SANDBOX, SANDBOX_CPUS, SANDBOX_MEMORY, BROKERS, KUBECONFIG, and the ports below.
 set -euo pipefail
 
 readonly GIB=$((1024 * 1024)) # in KiB, the unit of df and /proc/meminfo
@@ -244,7 +244,7 @@ start() {
   if ((EUID == 0)) || [[ ${SANDBOX:-embedded} != embedded ]]; then
     exec make up
   fi
-  for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY WORKLOAD TUNER_MODE LAB_FILE KUBECONFIG IMAGE_PREFIX IMAGE_TAG \
+  for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY BROKERS WORKLOAD TUNER_MODE LAB_FILE KUBECONFIG IMAGE_PREFIX IMAGE_TAG \
     API_PORT KAFKA_PORT PROMETHEUS_PORT EXPORTER_PORT LOADGEN_PORT TUNER_PORT \
     DEBIAN_MIRROR GOPROXY GOFLAGS GOTOOLCHAIN http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     if [[ -n ${!variable:-} ]]; then handed+=("$variable=${!variable}"); fi
