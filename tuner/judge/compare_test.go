@@ -173,15 +173,13 @@ func TestPlain(t *testing.T) {
 		after []judge.Window
 		want  bool
 	}{
-		"a gain of a fifth":               {windows(0.1, 123, 121, 125, 122), true},
-		"too few windows":                 {windows(0.1, 123, 121, 125), false},
-		"a small gain, however clear":     {windows(0.1, 110, 111, 112, 110), false},
-		"a gain with one window among":    {windows(0.1, 140, 141, 139, 101), false},
-		"a loss":                          {windows(0.1, 90, 91, 92, 90), true},
-		"a loss with one window among":    {windows(0.1, 90, 91, 92, 100), false},
-		"nothing":                         {windows(0.1, 100, 101, 99, 100), false},
-		"a breach of the SLO":             {windows(0.3, 140, 141, 139, 140), true},
-		"a breach in all windows but one": {append(windows(0.3, 140, 141, 139), windows(0.2, 140)...), false},
+		"a gain of a fifth":             {windows(0.1, 123, 121, 125, 122), true},
+		"too few windows":               {windows(0.1, 123, 121, 125), false},
+		"a small gain, however clear":   {windows(0.1, 110, 111, 112, 110), false},
+		"a gain with one window among":  {windows(0.1, 140, 141, 139, 101), false},
+		"a loss, which may pass":        {windows(0.1, 60, 70, 80, 90), false},
+		"nothing":                       {windows(0.1, 100, 101, 99, 100), false},
+		"a breach of the SLO, the same": {windows(0.3, 140, 141, 139, 140), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := judge.Plain(before, c.after, rules()); got != c.want {
