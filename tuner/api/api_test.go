@@ -55,6 +55,10 @@ func snapshot() status.Snapshot {
 			{Trial: 1, Knob: "io", Old: "2", New: "4", Outcome: "kept", Reason: "goodput went up"},
 			{Author: "kubectl", Knob: "heap", Old: "-Xmx1g", New: "-Xmx256m", Outcome: "outside"},
 		},
+		Queue: []status.Order{
+			{By: "kim", Knobs: map[string]int64{"io": 8}},
+			{By: "bot", Knobs: map[string]int64{"io": 9}, Held: "the budget of 2 trials is spent"},
+		},
 		Next: &status.Proposal{Trial: 3, Env: "IO", Old: "4", New: "3", Reason: "next step down"},
 	}
 }
@@ -119,6 +123,7 @@ func TestQuestions(t *testing.T) {
 		"why?trial=1": {200, `trial 1: io 2 → 4\nkept, because: goodput went up\neffect on goodput +12.0 %, p = 0.01; measured 1120 records/s at a P99 of 150 ms`},
 		"why?trial=2": {200, `trial 2: io 4 → 8, heap 256 → 512 (asked)\nreverted (guard:slow), because: guard slow: want at most 1 (got 9)\na guard was breached for 14 s`},
 		"why?trial=9": {404, "want 1..2"},
+		"why?":        {200, `next, as proposed by kim: io=8\nnext, as proposed by bot: io=9; it waits: the budget of 2 trials is spent\n`},
 		"ask":         {200, `"trial": 3`},
 	} {
 		if code, text := request(t, http.MethodGet, s.URL+"/api/v1/"+path, "", nil); code != c.code || !strings.Contains(text, c.want) {
@@ -420,6 +425,11 @@ func TestBudgetsOfProposals(t *testing.T) {
 		"those that wait count": {with(func(s *status.Snapshot) {
 			s.Trials, s.Budget.TrialsUsed, s.Queue = make([]status.Trial, 2), 2, []status.Order{waiting}
 		}), 4, "(got 2 and 1)", ""},
+		"those that cannot be tried do not": {with(func(s *status.Snapshot) {
+			held := waiting
+			held.Held = "too far"
+			s.Trials, s.Budget.TrialsUsed, s.Queue = make([]status.Trial, 2), 2, []status.Order{held}
+		}), 4, "", ""},
 		"no restart is left":       {with(func(s *status.Snapshot) { s.Budget.RestartsUsed = 19 }), 4, "budgets.restarts: want 2 left of 20 for each trial that is proposed (got 19 used and 0 waiting)", `,"ratio":600`},
 		"restarts that wait count": {with(func(s *status.Snapshot) { s.Budget.RestartsUsed, s.Queue = 17, []status.Order{restarting} }), 4, "(got 17 used and 1 waiting)", `,"ratio":700`},
 		"it needs no restart":      {with(func(s *status.Snapshot) { s.Budget.RestartsUsed = 19 }), 4, "", ""},

@@ -20,24 +20,18 @@ func (a *API) mayPropose(s status.Snapshot, p space.Point) error {
 	if !a.c.File.Mode.Acts() || s.Budget.Trials == 0 { // or the loop has not begun
 		return nil
 	}
-	desired := desired(s)
-	whole := desired.Clone() // as the loop completes it
+	now := space.Point(s.Incumbent())
+	whole := now.Clone() // as the loop completes it
 	maps.Copy(whole, p)
-	if why := a.spent(s, desired, whole); why != "" {
+	if why := a.spent(s, now, whole); why != "" {
 		return conflict("%s", why)
 	}
-	if s.Trial == nil && whole.Key() == desired.Key() {
+	if s.Trial == nil && whole.Key() == now.Key() {
 		return conflict("knobs: want another configuration than the one in force (got %s)", p.Key())
 	}
 	for _, o := range s.Queue {
 		if space.Point(o.Knobs).Key() == whole.Key() {
 			return conflict("knobs: this configuration waits in the queue already, proposed by %s (got %s)", o.By, p.Key())
-		}
-	}
-	now := desired
-	if s.Trial != nil { // which may be taken back
-		for _, c := range s.Trial.Changes {
-			now[c.Knob] = c.Old
 		}
 	}
 	most := a.c.File.Budgets.Steps
@@ -48,17 +42,6 @@ func (a *API) mayPropose(s status.Snapshot, p space.Point) error {
 		}
 	}
 	return nil
-}
-
-// desired is what the target is meant to have.
-func desired(s status.Snapshot) space.Point {
-	p := space.Point{}
-	for _, k := range s.Knobs {
-		if k.Desired != nil {
-			p[k.Name] = *k.Desired
-		}
-	}
-	return p
 }
 
 // crossed is how many steps there are between two values.
@@ -76,15 +59,18 @@ const restarts = 2
 
 // spent says which budget is used up, with what waits in the queue already.
 func (a *API) spent(s status.Snapshot, now, whole space.Point) string {
-	b, queued := s.Budget, len(s.Queue)
-	made := 0
+	b := s.Budget
+	made, queued, waiting := 0, 0, 0                                  // waiting: of the queue, those that may restart
 	for _, t := range s.Trials[max(0, len(s.Trials)-b.TrialsUsed):] { // those of this search
 		if t.Purpose == "" || t.Purpose == string(ledger.Asked) {
 			made++
 		}
 	}
-	waiting := 0 // that may restart
 	for _, o := range s.Queue {
+		if o.Held != "" { // it takes nothing as things are
+			continue
+		}
+		queued++
 		if a.rolls(now, o.Knobs) {
 			waiting++
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
 )
 
@@ -52,6 +53,13 @@ func whyNow(s status.Snapshot) string {
 	}
 	if s.Next != nil {
 		fmt.Fprintf(&b, "proposes trial %d: %s %s → %s: %s\n", s.Next.Trial, s.Next.Env, s.Next.Old, s.Next.New, s.Next.Reason)
+	}
+	for _, o := range s.Queue {
+		fmt.Fprintf(&b, "next, as proposed by %s: %s", o.By, space.Point(o.Knobs).Key())
+		if o.Held != "" {
+			fmt.Fprintf(&b, "; it waits: %s", o.Held)
+		}
+		b.WriteByte('\n')
 	}
 	for _, k := range s.Knobs {
 		fmt.Fprintf(&b, "%s is %s: %s\n", k.Name, number(k.Desired), because(s, k))

@@ -38,6 +38,7 @@ type Order struct {
 	By      string
 	Reason  string
 	Time    time.Time
+	Held    string // why a proposal cannot be tried now; of this process, not of the ledger
 }
 
 // Record is the order's place in the ledger.
@@ -126,9 +127,24 @@ func (b *Book) Drop(o Order) {
 	}
 }
 
+// Hold notes why a proposal is not tried now; empty: it may be. It says whether that is news.
+func (b *Book) Hold(p space.Point, why string) bool {
+	i := b.place(p)
+	if i < 0 || b.Queue[i].Held == why {
+		return false
+	}
+	b.Queue = slices.Clone(b.Queue)
+	b.Queue[i].Held = why
+	return true
+}
+
+func (b *Book) place(p space.Point) int {
+	return slices.IndexFunc(b.Queue, func(o Order) bool { return o.Point.Key() == p.Key() })
+}
+
 // drop takes a proposal out of the queue.
 func (b *Book) drop(p space.Point) {
-	if i := slices.IndexFunc(b.Queue, func(o Order) bool { return o.Point.Key() == p.Key() }); i >= 0 {
+	if i := b.place(p); i >= 0 {
 		b.Queue = slices.Delete(slices.Clone(b.Queue), i, i+1)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/ledger"
 )
 
 // Schema of the JSON; a change that breaks a reader raises it.
@@ -125,6 +127,22 @@ type Trial struct {
 	Violation    float64    `json:"violation_seconds,omitempty"` // in which a guard was breached
 }
 
+// Incumbent is what the target has when the running trial is over, unless that is kept. A way back is never given up, so what it leads to stays.
+func (s Snapshot) Incumbent() map[string]int64 {
+	p := map[string]int64{}
+	for _, k := range s.Knobs {
+		if k.Desired != nil {
+			p[k.Name] = *k.Desired
+		}
+	}
+	if s.Trial != nil && s.Trial.Purpose != string(ledger.Rollback) {
+		for _, c := range s.Trial.Changes {
+			p[c.Knob] = c.Old
+		}
+	}
+	return p
+}
+
 // Step is one knob's part of a trial.
 type Step struct {
 	Knob string `json:"knob"`
@@ -150,6 +168,7 @@ type Order struct {
 	Time   time.Time        `json:"time"`
 	Reason string           `json:"reason,omitempty"`
 	Knobs  map[string]int64 `json:"knobs,omitempty"`
+	Held   string           `json:"held,omitempty"` // why a proposal is not tried now
 }
 
 // Change is one thing that happened to the target.

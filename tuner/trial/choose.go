@@ -65,18 +65,39 @@ func (r *Runner) choose() (next proposal, none string, ok bool) {
 	return proposal{}, none, false
 }
 
-// asked is the oldest proposal of people and agents that can still be tried.
+// asked is the oldest proposal of people and agents that can be tried. What cannot be now waits for its budget, or for an incumbent from which it is no
+// farther than a trial may go, and says so.
 func (r *Runner) asked() (proposal, bool) {
 	if !r.File.Mode.Acts() {
 		return proposal{}, false
 	}
 	for _, o := range r.desk.queue() {
-		if o.Point.Key() != r.study.Incumbent.Key() && r.allowed(o.Point) == nil {
+		if o.Point.Key() == r.study.Incumbent.Key() {
+			r.desk.drop(&o)
+			continue
+		}
+		why := r.held(o.Point)
+		if r.desk.hold(o, why) {
+			r.publishOrders()
+		}
+		if why == "" {
 			return proposal{point: o.Point, purpose: ledger.Asked, reason: fmt.Sprintf("proposed by %s: %s", o.By, o.Reason)}, true
 		}
-		r.desk.drop(&o)
 	}
 	return proposal{}, false
+}
+
+// held says why a proposal cannot be tried now.
+func (r *Runner) held(p space.Point) string {
+	searched, _ := r.searched()
+	why := r.exceeded(searched)
+	if why == "" && !r.affordable(p) {
+		why = r.noRestarts()
+	}
+	if err := r.allowed(p); why == "" && err != nil {
+		why = err.Error()
+	}
+	return why
 }
 
 // allowed says why the target may not get a configuration, or may not get it in one trial.
@@ -116,26 +137,41 @@ func (r *Runner) affordable(p space.Point) bool {
 
 // spent says which budget is used up.
 func (r *Runner) spent() string {
-	b := r.File.Budgets
-	searched, since := 0, 0
+	searched, since := r.searched()
+	why := r.exceeded(searched)
+	switch {
+	case why != "":
+		return why
+	case r.tired() && !slices.ContainsFunc(r.knobs, func(k space.Knob) bool { return !r.Cluster.Restarts(k.Env) }):
+		return r.noRestarts()
+	case since >= r.File.Budgets.Fruitless:
+		return fmt.Sprintf("the last %d trials did not help", since)
+	}
+	return ""
+}
+
+// searched counts the trials of the search and of proposals, and those of them since the last that was kept.
+func (r *Runner) searched() (all, since int) {
 	for _, t := range r.study.Counted() {
 		if t.Purpose != "" && t.Purpose != ledger.Asked {
 			continue
 		}
-		searched, since = searched+1, since+1
+		all, since = all+1, since+1
 		if t.Outcome == ledger.OutcomeKept {
 			since = 0
 		}
 	}
+	return all, since
+}
+
+// exceeded says which budget leaves no room for any trial.
+func (r *Runner) exceeded(searched int) string {
+	b := r.File.Budgets
 	switch {
 	case searched >= b.Trials:
 		return fmt.Sprintf("the budget of %d trials is spent", b.Trials)
-	case r.tired() && !slices.ContainsFunc(r.knobs, func(k space.Knob) bool { return !r.Cluster.Restarts(k.Env) }):
-		return r.noRestarts()
 	case r.study.Violation >= b.Violation.Seconds():
 		return fmt.Sprintf("the budget of %s in which a guard may be breached is spent", b.Violation)
-	case since >= b.Fruitless:
-		return fmt.Sprintf("the last %d trials did not help", since)
 	}
 	return ""
 }

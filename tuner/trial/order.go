@@ -3,6 +3,7 @@ package trial
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -115,7 +116,7 @@ func (r *Runner) examine(o orders.Order) (_ orders.Order, news bool, err error) 
 			return o, false, conflict("there is no trial %d that has ended", o.Trial)
 		}
 	case orders.Propose:
-		o.Point = r.over(s, o.Point)
+		o.Point = over(s, o.Point)
 		if err := r.complete(o.Point); err != nil {
 			return o, false, err
 		}
@@ -125,14 +126,10 @@ func (r *Runner) examine(o orders.Order) (_ orders.Order, news bool, err error) 
 	return o, true, nil
 }
 
-// over fills what a proposal does not name with what the target is meant to have.
-func (r *Runner) over(s status.Snapshot, p space.Point) space.Point {
-	full := p.Clone()
-	for _, k := range s.Knobs {
-		if _, named := p[k.Name]; !named && k.Desired != nil {
-			full[k.Name] = *k.Desired
-		}
-	}
+// over fills what a proposal does not name with what stays as it is.
+func over(s status.Snapshot, p space.Point) space.Point {
+	full := space.Point(s.Incumbent())
+	maps.Copy(full, p)
 	return full
 }
 
@@ -210,6 +207,13 @@ func (d *desk) drop(o *orders.Order) {
 	d.book.Drop(*o)
 }
 
+// hold notes why a proposal is not tried now, and says whether that is news.
+func (d *desk) hold(o orders.Order, why string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.book.Hold(o.Point, why)
+}
+
 // watch is told over which trial a vigil is kept; an order that came before, to an earlier process perhaps, is carried out.
 func (d *desk) watch(trial int, v *vigil) {
 	d.mu.Lock()
@@ -237,5 +241,5 @@ func (r *Runner) publishOrders() {
 }
 
 func showOrder(o orders.Order) *status.Order {
-	return &status.Order{By: o.By, Time: o.Time, Reason: o.Reason, Knobs: o.Point}
+	return &status.Order{By: o.By, Time: o.Time, Reason: o.Reason, Knobs: o.Point, Held: o.Held}
 }

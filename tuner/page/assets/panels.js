@@ -200,7 +200,8 @@ export class Panels {
           Object.entries(q.knobs ?? {})
             .map(([k, v]) => `${k}=${v}`)
             .join(" ") +
-          (q.reason ? ` (${q.reason})` : ""),
+          (q.reason ? ` (${q.reason})` : "") +
+          (q.held ? `; it waits: ${q.held}` : ""),
       ),
     );
     const pause = s.pause ? [el("p", { class: "notice" }, `Paused by `, el("b", {}, s.pause.by), s.pause.reason ? `: ${s.pause.reason}` : "")] : [];
