@@ -57,7 +57,7 @@ func (p plan) drive(ctx context.Context, registry *prometheus.Registry, ready *r
 		return nil, err
 	}
 	s.announce()
-	limitMemory()
+	limitMemory(s.workload.Producer.Clients * s.workload.Slots() * s.workload.Payload.MeanBytes())
 	s.processors = addThreads()
 	return s.run(ctx)
 }
