@@ -16,7 +16,7 @@ import (
 
 // killed ends each part of the stack the hard way while the tuner is at work, and waits until everything is back.
 func killed(t *testing.T, l *lab) {
-	l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 2, 4, 6, 8, 10, 12, 14, 16))
+	l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 60, 2, 4, 6, 8, 10, 12, 14, 16))
 	component := func(name string) func([]string) bool {
 		return func(argv []string) bool { return filepath.Base(argv[0]) == "kube" && len(argv) > 1 && argv[1] == name }
 	}
@@ -50,7 +50,7 @@ func killed(t *testing.T, l *lab) {
 				t.Fatal(err)
 			}
 			if victim.up {
-				l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 2, 4, 6, 8, 10, 12, 14, 16))
+				l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 60, 2, 4, 6, 8, 10, 12, 14, 16))
 			}
 			eventually(t, 2*time.Minute, "another process in its place", func() error {
 				if now := l.processes(victim.match); len(now) != 1 || now[0] == pids[0] {

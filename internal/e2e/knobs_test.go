@@ -57,10 +57,11 @@ func knobsTakeEffect(t *testing.T, l *lab) {
 		env     string // what kubectl patches, of a container's list of variables
 		effects []effect
 	}{
-		{"network threads", `{"name":"KAFKA_NUM_NETWORK_THREADS","value":"3"}`, []effect{{network, 3}}},
-		{"I/O threads", `{"name":"KAFKA_NUM_IO_THREADS","value":"5"}`, []effect{{io, 5}}},
-		{"heap", `{"name":"KAFKA_HEAP_OPTS","value":"-Xms512m -Xmx512m"}`, []effect{{most, 512 << 20}}},
-		{"heap that may grow", `{"name":"KAFKA_HEAP_OPTS","value":"-Xms300m -Xmx400m"}`, []effect{{jvmHeap("jvm_memory_init_bytes"), 300 << 20}}},
+		{
+			"threads", `{"name":"KAFKA_NUM_NETWORK_THREADS","value":"3"},{"name":"KAFKA_NUM_IO_THREADS","value":"5"}`,
+			[]effect{{network, 3}, {io, 5}},
+		},
+		{"heap that may grow", `{"name":"KAFKA_HEAP_OPTS","value":"-Xms300m -Xmx400m"}`, []effect{{jvmHeap("jvm_memory_init_bytes"), 300 << 20}, {most, 400 << 20}}},
 		{
 			"all three at once, back to the start of the demo",
 			`{"name":"KAFKA_HEAP_OPTS","value":"-Xms256m -Xmx256m"},{"name":"KAFKA_NUM_NETWORK_THREADS","value":"1"},{"name":"KAFKA_NUM_IO_THREADS","value":"2"}`,
