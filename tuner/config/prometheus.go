@@ -74,6 +74,17 @@ func (p Prometheus) Metric(name string) Metric {
 	return m
 }
 
+// Check says why a value cannot be believed.
+func (m Metric) Check(v float64) error {
+	switch {
+	case m.Min != nil && v < *m.Min:
+		return fmt.Errorf("want at least %g, since less cannot be (got %g)", *m.Min, v)
+	case m.Max != nil && v > *m.Max:
+		return fmt.Errorf("want at most %g, since more cannot be (got %g)", *m.Max, v)
+	}
+	return nil
+}
+
 func (p Prometheus) validate(s *strict.Reader, guards []Guard) {
 	link(s, "prometheus.url", p.URL)
 	between(s, "prometheus.timeout", p.Timeout, 100*time.Millisecond, time.Minute)

@@ -51,13 +51,14 @@ func (r Reading) String() string {
 type Reader struct {
 	source Source
 	guards []config.Guard
+	file   config.Prometheus // what it says of each figure
 	window string
 	step   time.Duration
 }
 
 // NewReader takes those guards of the file that are watched.
 func NewReader(source Source, f config.File) *Reader {
-	r := &Reader{source: source, step: f.Prometheus.ScrapeInterval}
+	r := &Reader{source: source, file: f.Prometheus, step: f.Prometheus.ScrapeInterval}
 	r.window = strconv.FormatInt((config.Scrapes*r.step).Milliseconds(), 10) + "ms"
 	for _, g := range f.Guards {
 		if g.Breach == config.BreachWorse {
@@ -72,17 +73,30 @@ func (r *Reader) Read(ctx context.Context, at time.Time) []Reading {
 	out := make([]Reading, len(r.guards))
 	var all sync.WaitGroup
 	for i, g := range r.guards {
-		all.Go(func() {
-			out[i].Guard = g
-			sample, err := r.source.Number(ctx, strings.ReplaceAll(g.Query, "$window", r.window), at)
-			if err != nil {
-				out[i].Absent = err.Error()
-				return
-			}
-			out[i].Value = sample.Value
-		})
+		all.Go(func() { out[i] = r.one(ctx, g, at) })
 	}
 	all.Wait()
+	return out
+}
+
+// one asks for a guard. What the file says of its figure holds here as for what is measured.
+func (r *Reader) one(ctx context.Context, g config.Guard, at time.Time) Reading {
+	m, out := r.file.Metric(g.Name), Reading{Guard: g}
+	sample, err := r.source.Number(ctx, strings.ReplaceAll(g.Query, "$window", r.window), at)
+	if none := promql.CauseOf(err) == promql.NoData; none && m.Missing == config.MissingIgnore {
+		out.Guard.Min, out.Guard.Max = nil, nil // it does not apply
+		return out
+	} else if none && m.Missing == config.MissingZero {
+		return out
+	}
+	if err == nil {
+		err = m.Check(sample.Value)
+	}
+	if err != nil {
+		out.Absent = err.Error()
+		return out
+	}
+	out.Value = sample.Value
 	return out
 }
 

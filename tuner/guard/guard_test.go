@@ -111,6 +111,36 @@ func TestReader(t *testing.T) {
 	}
 }
 
+// TestWhatTheFileSaysOfAFigure holds for what is watched as for what is measured: a value that cannot be is no answer, and no series may be one.
+func TestWhatTheFileSaysOfAFigure(t *testing.T) {
+	none := &promql.Error{Cause: promql.NoData, Query: "lost", Why: "no such series"}
+	for name, c := range map[string]struct {
+		metric   config.Metric
+		value    float64
+		err      error
+		breached bool
+		absent   string
+	}{
+		"a value that can be":                  {config.Metric{Max: most(9)}, 9, nil, true, ""},
+		"more than can be":                     {config.Metric{Max: most(9)}, 10, nil, false, "want at most 9, since more cannot be (got 10)"},
+		"less than can be":                     {config.Metric{Min: most(0)}, -1, nil, false, "want at least 0, since less cannot be (got -1)"},
+		"no series":                            {config.Metric{}, 0, none, false, "no such series"},
+		"no series, which stands for 0":        {config.Metric{Missing: config.MissingZero}, 0, none, true, ""},
+		"no series, to which nothing applies":  {config.Metric{Missing: config.MissingIgnore}, 0, none, false, ""},
+		"no answer, which is something else":   {config.Metric{Missing: config.MissingZero}, 0, fmt.Errorf("timeout"), false, "timeout"},
+		"no answer, to which a policy is mute": {config.Metric{Missing: config.MissingIgnore}, 0, fmt.Errorf("timeout"), false, "timeout"},
+	} {
+		f := config.Default()
+		f.Guards = []config.Guard{{Name: "lost", Query: "lost", Min: most(1), Max: most(5), Breach: config.BreachWorse}}
+		c.metric.Name = "lost"
+		f.Prometheus.Metrics = []config.Metric{c.metric}
+		got := guard.NewReader(source(func(string, time.Time) (float64, error) { return c.value, c.err }), f).Read(t.Context(), time.Time{})[0]
+		if got.Breached() != c.breached || (got.Absent == "") != (c.absent == "") || !strings.Contains(got.Absent, c.absent) {
+			t.Errorf("%s: want breached %v, absent %q (got %v, %q)", name, c.breached, c.absent, got.Breached(), got.Absent)
+		}
+	}
+}
+
 func TestWhatWasMissed(t *testing.T) {
 	f := config.Default()
 	f.Guards = []config.Guard{{Name: "lag", Query: "lag", Max: most(5), Breach: config.BreachWorse, For: 20 * time.Second}}

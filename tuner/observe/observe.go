@@ -119,13 +119,11 @@ func (o *Observer) value(ctx context.Context, figure, query string, m config.Met
 		}
 	}
 	s, err := o.ask(ctx, expand(query, span.variables(o.file.Prometheus.ScrapeInterval)), span.To)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, missing(figure, err)
-	case m.Min != nil && s.Value < *m.Min:
-		return 0, &Bad{Cause: CauseBounds, Figure: figure, Why: fmt.Sprintf("want at least %g, since less cannot be (got %g)", *m.Min, s.Value)}
-	case m.Max != nil && s.Value > *m.Max:
-		return 0, &Bad{Cause: CauseBounds, Figure: figure, Why: fmt.Sprintf("want at most %g, since more cannot be (got %g)", *m.Max, s.Value)}
+	}
+	if err := m.Check(s.Value); err != nil {
+		return 0, &Bad{Cause: CauseBounds, Figure: figure, Why: err.Error()}
 	}
 	return s.Value, nil
 }

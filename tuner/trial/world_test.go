@@ -64,7 +64,16 @@ type world struct {
 	rolls      int                                                // restarts of the brokers
 	redeployed string                                             // for what they were last deployed anew
 	spans      []observe.Span                                     // everything that was measured
+	source     observe.Source                                     // nil: what is measured is not asked of a Prometheus
 }
+
+// asking is a world that is measured by way of its Prometheus. The load of this moment it knows by itself.
+type asking struct {
+	*observe.Observer
+	w *world
+}
+
+func (a asking) Live(ctx context.Context) observe.Live { return a.w.Live(ctx) }
 
 // moment is when a configuration came into force.
 type moment struct {
@@ -360,6 +369,13 @@ func newRunner(t *testing.T, f config.File, w *world, j *journal) (*trial.Runner
 	c := trial.Config{
 		File: f, Cluster: w, Broker: w, Meter: w, Herald: w, Journal: j, Records: j.all(),
 		Sentry: guard.NewReader(w, f), Stop: w.stop,
+	}
+	if w.source != nil {
+		o, err := observe.New(w.source, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Meter, c.Sentry = asking{o, w}, guard.NewReader(w.source, f)
 	}
 	c.Board = status.NewBoard(trial.First(c))
 	r, err := trial.New(c)
