@@ -159,7 +159,7 @@ type Budgets struct {
 	Restarts  int           `yaml:"restarts"`
 	Violation time.Duration `yaml:"violation"` // for how long in all a guard may be breached while changes are tried
 	Fruitless int           `yaml:"fruitless"` // trials in a row that did not help
-	Recheck   time.Duration `yaml:"recheck"`   // for measuring the winner against the start at the end, in blocks taken in turns; 0: once is enough
+	Recheck   time.Duration `yaml:"recheck"`   // for one comparison in blocks taken in turns: a trial's that restarts nothing, and the winner's with the start at the end; 0: none is made
 	Steps     int           `yaml:"steps"`     // by how many of its steps a trial may move a knob; 0: any number
 }
 

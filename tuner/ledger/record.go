@@ -89,7 +89,7 @@ type Record struct {
 	Changes []Change `json:"changes,omitempty"`
 
 	// Series says how a trial is measured in blocks, each of which is one deployment; in its first record. Its sides are the configuration that is tried,
-	// as the judge's incumbent, and what was in force before, as the judge's candidate, which has to show again that it is better.
+	// as the judge's candidate, and what was in force before. With purpose confirm it is the other way about: the winner has to show again that it is better.
 	Series *judge.Config `json:"series,omitempty"`
 	// Block of such a trial, from 1, that the record belongs to, and the side that is deployed in it.
 	Block int           `json:"block,omitempty"`

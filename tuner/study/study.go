@@ -46,9 +46,18 @@ type Trial struct {
 	Side   judge.Side    // that is deployed in it
 }
 
-// Of is the configuration of a side of a trial that is measured in blocks.
+// Sides are those of a trial that is measured in blocks, as its judge calls them: of what is tried, and of what was in force before. The judge's candidate is
+// the one that has to show that it is better: what is tried, and in the end the winner once more.
+func (t *Trial) Sides() (tried, before judge.Side) {
+	if t.Purpose == ledger.Confirm {
+		return judge.Incumbent, judge.Candidate
+	}
+	return judge.Candidate, judge.Incumbent
+}
+
+// Of is the configuration of a side.
 func (t *Trial) Of(side judge.Side) space.Point {
-	if side == judge.Candidate {
+	if _, before := t.Sides(); side == before {
 		return t.Before
 	}
 	return t.Candidate
@@ -324,7 +333,10 @@ func (s *Study) edge(r ledger.Record) {
 		}
 		t.Applied = true
 		if t.Series != nil {
-			t.Block, t.Side, t.Settled = r.Block, r.Side, time.Time{}
+			t.Block, t.Side = r.Block, r.Side
+			if r.Restart {
+				t.Settled = time.Time{}
+			}
 		}
 	case ledger.Settling:
 		if t.Settled.IsZero() {
@@ -354,7 +366,8 @@ func (s *Study) edge(r ledger.Record) {
 		if t.Applied {
 			s.change(r, t, word)
 		}
-		if again := t.Measured(judge.Candidate); t.Verdict != nil && len(again) > 0 && len(s.Counted()) > 0 {
+		_, before := t.Sides()
+		if again := t.Measured(before); t.Verdict != nil && len(again) > 0 && len(s.Counted()) > 0 {
 			s.Windows, s.MeasuredAt = again, t.Since // of what stays
 			s.BestPoint, s.Best, s.BestAt = t.Before, again, t.Since
 		}

@@ -116,7 +116,7 @@ func other(s judge.Side) judge.Side {
 }
 
 // turns is a trial that is measured in blocks up to its judgement; without whole its first block is not recorded. Something may be changed about one block.
-func turns(whole bool, at int, change ...func(*ledger.Record)) []ledger.Record {
+func turns(purpose ledger.Purpose, whole bool, at int, change ...func(*ledger.Record)) []ledger.Record {
 	c := judge.Config{Rules: judge.Rules{Margin: 0.03, Alpha: 0.05, SLO: 0.2, Tolerance: 0.2}, Rounds: 4, Noise: 0.05, Seed: 1}
 	j, err := judge.New(c)
 	if err != nil {
@@ -124,7 +124,7 @@ func turns(whole bool, at int, change ...func(*ledger.Record)) []ledger.Record {
 	}
 	out := []ledger.Record{
 		{Kind: ledger.Session, Point: space.Point{"io": 2}},
-		edge(1, ledger.Proposed, proposal, func(r *ledger.Record) { r.Series = &c }),
+		edge(1, ledger.Proposed, proposal, func(r *ledger.Record) { r.Series, r.Purpose = &c, purpose }),
 	}
 	for step, more := j.Next(); more; step, more = j.Next() {
 		in := inBlock(step.Block+1, step.Side)
@@ -147,26 +147,45 @@ func turns(whole bool, at int, change ...func(*ledger.Record)) []ledger.Record {
 			panic(err)
 		}
 	}
-	v := j.Verdict().Swapped()
+	v := j.Verdict()
+	if purpose != ledger.Confirm {
+		return append(out, edge(1, ledger.Judged, judged(ledger.OutcomeKept, judge.Better), func(r *ledger.Record) { r.Verdict = &v }), edge(1, ledger.Kept))
+	}
+	v = v.Swapped()
 	return append(out, edge(1, ledger.Judged, judged(ledger.OutcomeReverted, judge.Worse), func(r *ledger.Record) { r.Verdict = &v }), edge(1, ledger.Reverted))
 }
 
 // TestTurns: what is in force follows the blocks, and in the end what stays is known by its blocks.
 func TestTurns(t *testing.T) {
-	all := records(turns(true, 0)...)
-	sides := map[judge.Side]int{}
-	for n := range all {
-		s := study.Fold(all[:n+1])
-		if r := all[n]; r.Kind == ledger.Edge && r.Block > 0 && s.Desired()["io"] != map[judge.Side]int64{judge.Candidate: 2, judge.Incumbent: 4}[r.Side] {
-			t.Errorf("record %d, block %d of the %s: want it in force (got %s)", r.Seq, r.Block, r.Side, s.Desired().Key())
-		}
-		if all[n].Kind == ledger.Block {
-			sides[all[n].Side]++
-		}
-	}
-	s := study.Fold(all)
-	if s.Incumbent["io"] != 2 || len(s.Windows) != sides[judge.Candidate] || s.BestPoint["io"] != 2 || len(s.Trials[0].Measured(judge.Incumbent)) != sides[judge.Incumbent] {
-		t.Errorf("want 2 threads, known by %v (got %s by %d windows)", sides, s.Incumbent.Key(), len(s.Windows))
+	for name, c := range map[string]struct {
+		purpose    ledger.Purpose
+		candidates int64 // the threads of the judge's candidate, which is the better one
+		incumbents int64
+	}{
+		"the winner against the start":   {ledger.Confirm, 2, 4},
+		"what needs no restart is tried": {"", 4, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := records(turns(c.purpose, true, 0)...)
+			sides := map[judge.Side]int{}
+			for n := range all {
+				s := study.Fold(all[:n+1])
+				if r := all[n]; r.Kind == ledger.Edge && r.Block > 0 && s.Desired()["io"] != map[judge.Side]int64{judge.Candidate: c.candidates, judge.Incumbent: c.incumbents}[r.Side] {
+					t.Errorf("record %d, block %d of the %s: want it in force (got %s)", r.Seq, r.Block, r.Side, s.Desired().Key())
+				}
+				if all[n].Kind == ledger.Block {
+					sides[all[n].Side]++
+				}
+			}
+			s := study.Fold(all)
+			known := len(s.Trials[0].Measured(judge.Candidate))
+			if c.purpose == ledger.Confirm {
+				known = len(s.Windows)
+			}
+			if s.Incumbent["io"] != c.candidates || known != sides[judge.Candidate] || s.BestPoint["io"] != c.candidates || len(s.Trials[0].Measured(judge.Incumbent)) != sides[judge.Incumbent] {
+				t.Errorf("want %d threads, known by %v (got %s by %d windows)", c.candidates, sides, s.Incumbent.Key(), known)
+			}
+		})
 	}
 }
 
@@ -184,12 +203,12 @@ func TestVerify(t *testing.T) {
 		"a number left out":          {[]ledger.Record{edge(2, ledger.Proposed, proposal)}, "out of turn"},
 		"a proposal of nothing":      {[]ledger.Record{edge(1, ledger.Proposed)}, "out of turn"},
 		"an unknown phase":           {append(begin(), edge(1, "dancing")), "unknown phase"},
-		"blocks in turn":             {turns(true, 0), ""},
-		"a block of the other side":  {turns(true, 1, func(r *ledger.Record) { r.Side = other(r.Side) }), "block 2 of trial 1, of the"},
-		"a block left out":           {turns(true, 1, func(r *ledger.Record) { r.Block++ }), "out of turn"},
+		"blocks in turn":             {turns(ledger.Confirm, true, 0), ""},
+		"a block of the other side":  {turns(ledger.Confirm, true, 1, func(r *ledger.Record) { r.Side = other(r.Side) }), "block 2 of trial 1, of the"},
+		"a block left out":           {turns(ledger.Confirm, true, 1, func(r *ledger.Record) { r.Block++ }), "out of turn"},
 		"a block of no series":       {append(begin(), ledger.Record{Kind: ledger.Block, Trial: 1, Block: 1}), "a block of trial 1, which is not measured in blocks now"},
-		"judged by too few blocks":   {append(turns(true, 0)[:14], edge(1, ledger.Judged, judged(ledger.OutcomeKept, judge.Better))), "which decide nothing"},
-		"backwards without a block":  {append(turns(false, 0)[:6], edge(1, ledger.Applying, inBlock(1, judge.Incumbent))), "phase applying follows measuring"},
+		"judged by too few blocks":   {append(turns(ledger.Confirm, true, 0)[:14], edge(1, ledger.Judged, judged(ledger.OutcomeKept, judge.Better))), "which decide nothing"},
+		"backwards without a block":  {append(turns(ledger.Confirm, false, 0)[:6], edge(1, ledger.Applying, inBlock(1, judge.Incumbent))), "phase applying follows measuring"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := errors.Join(study.Verify(records(c.rs...))...)

@@ -121,8 +121,11 @@ func (r *Runner) outcome(ctx context.Context, t *study.Trial) (*end, error) {
 		return r.goBack(ctx, t)
 	}
 	e, err := r.vigil.guarded(ctx, func(ctx context.Context) (*end, error) { return r.attempt(ctx, t) })
-	if e != nil && e.outcome == ledger.OutcomeReverted && e.verdict == nil && t.Side == judge.Candidate {
-		e.outcome = ledger.OutcomeKept // what is to blame is what the configuration is compared with
+	if _, before := t.Sides(); e != nil && e.outcome == ledger.OutcomeReverted && e.verdict == nil && t.Side == before {
+		e.outcome = ledger.OutcomeInconclusive // it happened to what the configuration is compared with
+		if t.Purpose == ledger.Confirm {
+			e.outcome = ledger.OutcomeKept // the winner is to blame
+		}
 	}
 	return e, err
 }

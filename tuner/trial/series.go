@@ -11,26 +11,28 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
-// The winner of a search is the best of many measurements, and so partly luck. In the end it is measured against the start in blocks: each is one
-// deployment of one side, in an order drawn at random, until the judge has decided. Unless the winner is better at the level of the file, also now,
-// the start is what stays: of many studies in which nothing helps no more than that part ends anywhere else.
+// Two configurations are compared best in blocks: each is one deployment of one side, in an order drawn at random, until the judge has decided. What can
+// be changed without a restart is always compared so, if there is time. A restart for each block is dear: there a trial is measured once, against what
+// is known of the incumbent, and only the winner is measured against the start in blocks, since it is the best of many measurements, and so partly luck.
+// Unless it is better at the level of the file, also now, the start is what stays: of many studies in which nothing helps no more than that part ends
+// anywhere else.
 
 const (
 	mostRounds = 4    // ten blocks of each side
 	blockNoise = 0.05 // what is expected of one block; it only steers when to give up
 )
 
-// interleaved is how the trial is to be measured in blocks, or nil: it is measured once, like a search's.
+// interleaved is how the trial is to be measured in blocks, or nil: it is measured once.
 func (r *Runner) interleaved(p proposal) *judge.Config {
-	budget := r.File.Budgets.Recheck
-	if p.purpose != ledger.Confirm || budget == 0 {
+	budget, rolls := r.File.Budgets.Recheck, r.restarts(r.changes(p))
+	if budget == 0 || p.purpose == ledger.Rollback || rolls && p.purpose != ledger.Confirm {
 		return nil
 	}
 	c := judge.Config{Rules: r.rules, Rounds: mostRounds, Budget: budget, Noise: blockNoise, Seed: r.File.Search.Seed + uint64(r.nextTrial())<<32}
 	c.Alpha = min(c.Alpha, 0.25) // no judge of blocks takes more
 	least := judge.MinRounds(c.Alpha)
 	c.Rounds = max(c.Rounds, least)
-	if r.restarts(r.changes(p)) {
+	if rolls {
 		left := r.File.Budgets.Restarts - r.study.Restarts - 1 // the last one brings back what stays
 		for c.Rounds > least && judge.Blocks(c.Rounds) > left {
 			c.Rounds--
@@ -80,12 +82,16 @@ func (r *Runner) series(ctx context.Context, t *study.Trial) (*end, error) {
 			return inconclusive("series", "%v", err), nil
 		}
 	}
-	v := j.Verdict().Swapped()
-	e := &end{verdict: &v, windows: t.Measured(judge.Incumbent), outcome: ledger.OutcomeKept}
-	e.reason = "from the start to the winner, measured in turns: " + v.Reason
-	if v.Decision == judge.Worse {
-		e.outcome = ledger.OutcomeReverted
+	tried, _ := t.Sides()
+	v := j.Verdict()
+	e := &end{windows: t.Measured(tried), outcome: r.settles(t.Purpose, v), reason: "measured in turns: " + v.Reason}
+	if t.Purpose == ledger.Confirm {
+		e.outcome, e.reason = ledger.OutcomeKept, "from the start to the winner, "+e.reason
+		if v = v.Swapped(); v.Decision == judge.Worse {
+			e.outcome = ledger.OutcomeReverted
+		}
 	}
+	e.verdict = &v
 	return e, nil
 }
 
@@ -121,15 +127,16 @@ func (r *Runner) block(ctx context.Context, t *study.Trial, step judge.Step) (*e
 // deploy brings the side into force, anew if it is in force already. After a crash the same calls find that done.
 func (r *Runner) deploy(ctx context.Context, t *study.Trial, step judge.Step) (*end, error) {
 	number, want := step.Block+1, t.Of(step.Side)
+	_, old := t.Sides()
 	first, begun := !t.Applied, t.Block == number
 	before := r.Sentry.Read(ctx, time.Time{})
-	again, changes := step.Again || step.Block == 0 && step.Side == judge.Candidate, t.Changes // what runs may be the deployment for which it was chosen
+	again, changes := step.Again || step.Block == 0 && step.Side == old, t.Changes // what runs may be the deployment for which it was chosen
 	if first {
 		if e := r.handOver(ctx, t, before); e != nil {
 			return e, nil
 		}
 	}
-	if step.Side == judge.Candidate {
+	if step.Side == old {
 		changes = reversed(changes)
 	}
 	rolls := r.restarts(changes)
@@ -141,7 +148,9 @@ func (r *Runner) deploy(ctx context.Context, t *study.Trial, step judge.Step) (*
 		return nil, err
 	}
 	r.vigil.begin(t.AppliedAt, before)
-	r.vigil.switches()
+	if rolls {
+		r.vigil.switches()
+	}
 	if first {
 		r.announce(ctx, eventAttempted(t))
 	}

@@ -25,7 +25,7 @@ import (
 func confirming(t *testing.T, j *journal) study.Trial {
 	t.Helper()
 	trials := study.Fold(j.all()).Trials
-	i := slices.IndexFunc(trials, func(tr study.Trial) bool { return tr.Series != nil })
+	i := slices.IndexFunc(trials, func(tr study.Trial) bool { return tr.Series != nil && tr.Purpose == ledger.Confirm })
 	if i < 0 {
 		t.Fatalf("want one measured in turns (got %q)", story(j.all()))
 	}
@@ -76,6 +76,47 @@ func TestTheWinnerIsMeasuredInTurns(t *testing.T) {
 				}
 				if n := len(study.Fold(j.all()).Windows); n != 2*sides[judge.Candidate] {
 					t.Errorf("want what stays to be known by all its blocks (got %d windows)", n)
+				}
+			})
+		})
+	}
+}
+
+// TestWithoutARestartBothAreMeasuredInTurns: what costs no restart is measured in turns with what it is to replace, so that what changes with time
+// decides nothing; what restarts brokers is measured once.
+func TestWithoutARestartBothAreMeasuredInTurns(t *testing.T) {
+	t.Parallel()
+	drift := func(began time.Time) func(time.Time, string) float64 {
+		return func(now time.Time, _ string) float64 { return math.Exp(0.01 * now.Sub(began).Minutes()) }
+	}
+	for name, c := range map[string]struct {
+		goodput func(space.Point) float64
+		io      int64 // in the end
+		first   ledger.Outcome
+		blocks  int // of the first trial of 4 threads, at most
+	}{
+		"a gain is kept":                      {func(p space.Point) float64 { return 1000 + 100*float64(p["io"]) }, 8, ledger.OutcomeKept, 12},
+		"a loss is seen after two blocks":     {func(p space.Point) float64 { return 1000 / float64(p["io"]) }, 1, ledger.OutcomeReverted, 2},
+		"a drift is no gain":                  {func(space.Point) float64 { return 1000 }, 2, ledger.OutcomeReverted, 20},
+		"nor is it when what is tried is bad": {func(p space.Point) float64 { return 1000 - 20*math.Abs(float64(p["io"]-2)) }, 2, ledger.OutcomeReverted, 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				w, j := newWorld(f.Space()), &journal{}
+				w.runs, w.goodput, w.noise = "IO", c.goodput, drift(time.Now())
+				run(t, f, w, j, isDone)
+				agree(t, w, j)
+				for _, tr := range study.Fold(j.all()).Trials {
+					if inTurns := tr.Series != nil; tr.Purpose == "" && inTurns != (tr.Change.Knob == "io") {
+						t.Errorf("trial %d of %s: want only what needs no restart measured in turns", tr.Number, tr.Change.Knob)
+					}
+					if tr.Change.Knob == "io" && tr.Purpose == "" && tr.Before["io"] == 2 && tr.Candidate["io"] == 4 && (tr.Outcome != c.first || len(tr.Blocks) < 2 || len(tr.Blocks) > c.blocks) {
+						t.Errorf("want it %s after 2 to %d blocks (got %s after %d: %s)", c.first, c.blocks, tr.Outcome, len(tr.Blocks), tr.Reason)
+					}
+				}
+				if w.point()["io"] != c.io {
+					t.Errorf("want %d threads in the end (got %d): %q", c.io, w.point()["io"], story(j.all()))
 				}
 			})
 		})
@@ -144,6 +185,32 @@ func TestOneSideFails(t *testing.T) {
 	}
 }
 
+// TestWhatHappensToTheIncumbent while something is measured in turns with it says nothing for that, and nothing against it.
+func TestWhatHappensToTheIncumbent(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		slow(&f)
+		w, j := newWorld(f.Space()), &journal{}
+		w.runs = "IO"
+		w.guard = func(space.Point, time.Time) (float64, error) {
+			if tr := study.Fold(j.all()).Running(); tr != nil && tr.Number == 2 && tr.Side == judge.Incumbent && tr.Phase != ledger.Judged {
+				return 9, nil
+			}
+			return 0, nil
+		}
+		run(t, f, w, j, isDone)
+		agree(t, w, j)
+		trials := study.Fold(j.all()).Trials
+		if tr := trials[1]; tr.Series == nil || tr.Outcome != ledger.OutcomeInconclusive || tr.Failure != "guard:slow" || tr.After["io"] != 2 {
+			t.Errorf("want it inconclusive (got %s, %s and %s: %s)", tr.Outcome, tr.Failure, tr.After.Key(), tr.Reason)
+		}
+		if w.point()["io"] != 8 {
+			t.Errorf("want it tried once more, and 8 threads in the end (got %q)", story(j.all()))
+		}
+	})
+}
+
 // TestEachRestartIsBorneWith: a guard's grace holds after every deployment, not after the first only.
 func TestEachRestartIsBorneWith(t *testing.T) {
 	t.Parallel()
@@ -161,6 +228,27 @@ func TestEachRestartIsBorneWith(t *testing.T) {
 		agree(t, w, j)
 		if tr := confirming(t, j); tr.Outcome != ledger.OutcomeReverted || tr.Verdict == nil || len(tr.Blocks) < 10 {
 			t.Errorf("want all blocks measured (got %d, %s: %s)", len(tr.Blocks), tr.Outcome, tr.Reason)
+		}
+	})
+}
+
+// TestNothingIsBorneWithWhereNothingRestarts: the grace is for restarts, so a breach right after a later block was set counts.
+func TestNothingIsBorneWithWhereNothingRestarts(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		f := testFile(t)
+		slow(&f)
+		w, j := newWorld(f.Space()), &journal{}
+		w.runs = "IO"
+		w.guard = func(p space.Point, at time.Time) (float64, error) {
+			if n := len(w.past); n > 4 && p["io"] == 4 && at.Sub(w.past[n-1].at) < 14*time.Second {
+				return 9, nil
+			}
+			return 0, nil
+		}
+		run(t, f, w, j, func(s status.Snapshot) bool { return len(s.Trials) > 2 })
+		if got := story(j.all())[1]; got != "2 io 2→4 reverted guard:slow" {
+			t.Errorf("want the breach to count (got %q)", got)
 		}
 	})
 }
