@@ -34,16 +34,8 @@ func (e Existing) Up(ctx context.Context) error {
 	if err := e.checkNamespaces(ctx); err != nil {
 		return err
 	}
-	// As they stand in the cluster, like the embedded sandbox: others own them once they have changed them.
-	knobs, err := knobsOf(ctx, e.kubectl)
+	dir, err := e.prepare(ctx, "applying to")
 	if err != nil {
-		return err
-	}
-	dir := e.dir()
-	if err := e.write(dir, knobs); err != nil {
-		return err
-	}
-	if err := e.say(ctx, "applying to"); err != nil {
 		return err
 	}
 	steps := progress.New(e.Out, 2)
@@ -76,15 +68,8 @@ func (e Existing) Down(ctx context.Context) error {
 	if err := e.checkContents(ctx); err != nil {
 		return err
 	}
-	knobs, err := knobsOf(ctx, e.kubectl)
+	dir, err := e.prepare(ctx, "removing from")
 	if err != nil {
-		return err
-	}
-	dir := e.dir()
-	if err := e.write(dir, knobs); err != nil {
-		return err
-	}
-	if err := e.say(ctx, "removing from"); err != nil {
 		return err
 	}
 	return progress.New(e.Out, 1).Do("manifests", func(func(string)) error {
@@ -95,14 +80,23 @@ func (e Existing) Down(ctx context.Context) error {
 	})
 }
 
-func (e Existing) dir() string { return filepath.Join(e.Checkout, ".lab", "kustomize-existing") }
-
-func (e Existing) say(ctx context.Context, what string) error {
-	where, err := e.kubectl(ctx, "config", "current-context")
-	if err == nil {
-		fmt.Fprintf(e.Out, "%s context %s", what, where)
+// prepare writes the manifests into a folder, with the knobs as they stand in the cluster, like the embedded sandbox: others own them once they have
+// changed them. It says what is done with them, and where.
+func (e Existing) prepare(ctx context.Context, what string) (dir string, err error) {
+	knobs, err := knobsOf(ctx, e.kubectl)
+	if err != nil {
+		return "", err
 	}
-	return err
+	dir = filepath.Join(e.Checkout, ".lab", "kustomize-existing")
+	if err := e.write(dir, knobs); err != nil {
+		return "", err
+	}
+	where, err := e.kubectl(ctx, "config", "current-context")
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(e.Out, "%s context %s", what, where)
+	return dir, nil
 }
 
 func (e Existing) check(ctx context.Context) error {

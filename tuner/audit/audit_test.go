@@ -77,7 +77,7 @@ func TestEveryEdgeIsSeen(t *testing.T) {
 	}
 	book, file := begin()
 	p := promtest.Start(t, strings.TrimPrefix(server.URL, "http://"))
-	annotations := marks(t)
+	annotations := marks(t, "tuner_ledger_record_timestamp_seconds", 1)
 	all := story()
 	for i, r := range all {
 		if i == len(all)/2 {
@@ -134,8 +134,8 @@ func TestEveryEdgeIsSeen(t *testing.T) {
 	}
 }
 
-// marks are the queries of the dashboard's annotations that are about the ledger's records.
-func marks(t *testing.T) []string {
+// marks are the queries of the dashboard's annotations that are about a metric, of which there must be so many.
+func marks(t *testing.T, metric string, count int) []string {
 	t.Helper()
 	all, err := grafana.Dashboards()
 	if err != nil {
@@ -147,12 +147,12 @@ func marks(t *testing.T) []string {
 	}
 	var out []string
 	for _, q := range queries {
-		if q.Annotation && strings.Contains(q.Expr, "tuner_ledger_record_timestamp_seconds") {
+		if q.Annotation && strings.Contains(q.Expr, metric) {
 			out = append(out, q.Expr)
 		}
 	}
-	if len(out) == 0 {
-		t.Fatal("the dashboard marks no record of the ledger")
+	if len(out) != count {
+		t.Fatalf("want %d annotations by %s (got %q)", count, metric, out)
 	}
 	return out
 }

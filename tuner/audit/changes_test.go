@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/model"
 
-	"github.com/kafkalab/kafkalab/grafana"
 	"github.com/kafkalab/kafkalab/internal/child"
 	"github.com/kafkalab/kafkalab/internal/promtest"
 	"github.com/kafkalab/kafkalab/tuner/audit"
@@ -157,9 +155,10 @@ func TestOneMarkForEachChange(t *testing.T) {
 	write(left)
 	p.Scraped(t)
 	want := wanted(t, path)
+	marked := marks(t, "tuner_change_timestamp_seconds", 4) // attempts, what was kept, taken back, and what others did
 	for _, step := range []time.Duration{time.Second, 10 * time.Second} {
 		got := map[string]int{}
-		for _, query := range changeMarks(t) {
+		for _, query := range marked {
 			for _, e := range events(t, p.URL, query, began.Add(-time.Minute), step) {
 				got[e]++
 			}
@@ -206,29 +205,6 @@ func wanted(t *testing.T, path string) map[string]bool {
 
 func mark(trial, outcome string, at int64) string {
 	return fmt.Sprintf("trial %q %s at %d", trial, outcome, at)
-}
-
-// changeMarks are the queries of the dashboard's annotations that are about changes.
-func changeMarks(t *testing.T) []string {
-	t.Helper()
-	all, err := grafana.Dashboards()
-	if err != nil {
-		t.Fatal(err)
-	}
-	queries, err := grafana.Queries(all["tuning.json"])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, q := range queries {
-		if q.Annotation && strings.Contains(q.Expr, "tuner_change_timestamp_seconds") {
-			out = append(out, q.Expr)
-		}
-	}
-	if len(out) != 4 {
-		t.Fatalf("want annotations of attempts, of what was kept, taken back, and of what others did (got %q)", out)
-	}
-	return out
 }
 
 // events are what Grafana makes of an annotation's query whose values are times: of each series one mark per value, values less than a step apart being one.

@@ -17,6 +17,7 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/report"
 	"github.com/kafkalab/kafkalab/tuner/search"
 	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
 	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
@@ -57,31 +58,11 @@ type Importance struct {
 	High  float64 `json:"high"`
 }
 
-// change is one thing that happened to the target.
-type change struct {
-	ID      uint64    `json:"id"`
-	Time    time.Time `json:"time"`
-	Trial   int       `json:"trial,omitempty"`
-	Author  string    `json:"author"`
-	Outcome string    `json:"outcome"`
-	Knob    string    `json:"knob,omitempty"`
-	Old     string    `json:"old,omitempty"`
-	New     string    `json:"new,omitempty"`
-	Effect  *float64  `json:"effect,omitempty"`
-	Reason  string    `json:"reason,omitempty"`
-}
-
 type content struct {
-	Report     *report.Report `json:"report"`
-	Steps      map[int][]step `json:"steps"` // of each trial, in the knobs' units: shorter than the report's texts
-	Changes    []change       `json:"changes"`
-	Importance []Importance   `json:"importance"`
-}
-
-type step struct {
-	Knob string `json:"knob"`
-	Old  int64  `json:"old"`
-	New  int64  `json:"new"`
+	Report     *report.Report        `json:"report"`
+	Steps      map[int][]status.Step `json:"steps"` // of each trial, in the knobs' units: shorter than the report's texts
+	Changes    []status.Change       `json:"changes"`
+	Importance []Importance          `json:"importance"`
 }
 
 func newBook(c Config) *book { return &book{c: c, first: make(chan struct{})} }
@@ -154,10 +135,10 @@ func (b *book) set(v view) {
 
 // show makes the view of a ledger. The caller holds the lock.
 func (b *book) show(at stamp, r *report.Report, s *study.Study) {
-	out := content{Report: r, Steps: map[int][]step{}, Changes: []change{}, Importance: b.importance}
+	out := content{Report: r, Steps: map[int][]status.Step{}, Changes: []status.Change{}, Importance: b.importance}
 	for _, t := range s.Trials {
 		for _, c := range t.Changes {
-			out.Steps[t.Number] = append(out.Steps[t.Number], step{c.Knob, c.Old, c.New})
+			out.Steps[t.Number] = append(out.Steps[t.Number], status.Step{Knob: c.Knob, Old: c.Old, New: c.New})
 		}
 	}
 	for _, c := range s.Changes {
@@ -165,7 +146,7 @@ func (b *book) show(at stamp, r *report.Report, s *study.Study) {
 		if c.Old == c.New { // it is none of the values that a knob has
 			was, is = cmp.Or(c.OldText, was), cmp.Or(c.NewText, is)
 		}
-		out.Changes = append(out.Changes, change{
+		out.Changes = append(out.Changes, status.Change{
 			ID: c.ID, Time: c.Time, Trial: c.Trial, Author: c.Author, Outcome: c.Outcome, Knob: c.Knob, Old: was, New: is, Effect: c.Effect, Reason: c.Reason,
 		})
 	}
