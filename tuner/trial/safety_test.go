@@ -1,7 +1,6 @@
 package trial_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -136,11 +135,7 @@ func TestKilledInABreach(t *testing.T) {
 					slow(&f)
 					w, j := newWorld(f.Space()), &journal{}
 					fourIsBad(w, 40*time.Second)
-					ctx, cancel := context.WithCancel(t.Context())
-					w.kill = cancel
-					runner, _ := newRunner(t, f, w, j)
-					done := make(chan error, 1)
-					go func() { done <- runner.Run(ctx) }()
+					o := open(t, f, w, j)
 					for {
 						w.mu.Lock()
 						first, _ := w.came()
@@ -150,8 +145,7 @@ func TestKilledInABreach(t *testing.T) {
 						}
 						time.Sleep(100 * time.Millisecond)
 					}
-					cancel()
-					<-done
+					o.stop()
 					time.Sleep(away)
 					started := time.Now()
 					was := w.point()["io"] == 4
@@ -247,17 +241,13 @@ func TestTheSwitch(t *testing.T) {
 		measuring := func(s status.Snapshot) bool {
 			return s.Trial != nil && s.Trial.Phase == "measuring" && s.Trial.Knob == "io"
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		w.kill = cancel
-		runner, board := newRunner(t, f, w, j)
-		done := make(chan error, 1)
-		go func() { done <- runner.Run(ctx) }()
-		until(t, board, measuring)
+		o := open(t, f, w, j)
+		o.until(measuring)
 		w.mu.Lock()
 		w.off = "the switch is off"
 		w.mu.Unlock()
 		at := time.Now()
-		until(t, board, func(s status.Snapshot) bool { return s.State == status.Paused && s.Reason == "the switch is off" })
+		o.until(func(s status.Snapshot) bool { return s.State == status.Paused && s.Reason == "the switch is off" })
 		if late := w.back().Sub(at); late < 0 || late > 10*time.Second {
 			t.Errorf("want the change taken back at once (got it after %s: %q)", late, story(j.all()))
 		}
@@ -269,23 +259,10 @@ func TestTheSwitch(t *testing.T) {
 		w.mu.Lock()
 		w.off = ""
 		w.mu.Unlock()
-		until(t, board, isDone)
-		cancel()
-		<-done
+		o.until(isDone)
+		o.stop()
 		agree(t, w, j)
 	})
-}
-
-func until(t *testing.T, board *status.Board, end func(status.Snapshot) bool) status.Snapshot {
-	t.Helper()
-	for range 24 * 3600 {
-		if s := board.Snapshot(); end(s) {
-			return s
-		}
-		time.Sleep(time.Second)
-	}
-	t.Fatalf("not there after a day: %+v", board.Snapshot())
-	return status.Snapshot{}
 }
 
 func TestBudgetsOfSafety(t *testing.T) {
@@ -326,30 +303,25 @@ func TestTheLoadShifts(t *testing.T) {
 		w, j := newWorld(f.Space()), &journal{}
 		load := 1000.0
 		w.goodput = func(space.Point) float64 { return load }
-		ctx, cancel := context.WithCancel(t.Context())
-		w.kill = cancel
-		runner, board := newRunner(t, f, w, j)
-		done := make(chan error, 1)
-		go func() { done <- runner.Run(ctx) }()
-		until(t, board, isDone)
-		first := len(board.Snapshot().Trials)
+		o := open(t, f, w, j)
+		o.until(isDone)
+		first := len(o.board.Snapshot().Trials)
 		time.Sleep(3 * time.Hour)
-		if n := len(board.Snapshot().Trials); n != first {
+		if n := len(o.board.Snapshot().Trials); n != first {
 			t.Errorf("want nothing tried while the load stays (got %d more trials)", n-first)
 		}
 		for i, rest := range []time.Duration{0, 40 * time.Minute, time.Hour, time.Hour} {
-			until(t, board, isDone)
+			o.until(isDone)
 			ended := time.Now()
 			w.mu.Lock()
 			load *= 2
 			w.mu.Unlock()
-			until(t, board, func(s status.Snapshot) bool { return !isDone(s) })
+			o.until(func(s status.Snapshot) bool { return !isDone(s) })
 			if waited := time.Since(ended); waited < rest-10*time.Second || waited > rest+3*time.Minute {
 				t.Errorf("shift %d: want it to rest for %s (got %s)", i, rest, waited)
 			}
 		}
-		cancel()
-		<-done
+		o.stop()
 		if s := study.Fold(j.all()); !slices.ContainsFunc(j.all(), func(r ledger.Record) bool {
 			return r.Kind == ledger.Shifted && strings.Contains(r.Reason, "goodput was")
 		}) {

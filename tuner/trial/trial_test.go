@@ -1,8 +1,8 @@
 package trial_test
 
 import (
-	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -386,19 +386,11 @@ func TestEventsSayWhatHappened(t *testing.T) {
 		run(t, f, w, j, isDone)
 		want := map[string]string{"TuningAttempted": "IO 2 → 4", "TuningKept": "IO 2 → 4: kept, effect +1", "TuningReverted": "HEAP -Xms256m -Xmx256m → -Xms512m -Xmx512m: reverted"}
 		for reason, text := range want {
-			if !slices.ContainsFunc(values(w.events), func(e apply.Event) bool { return e.Reason == reason && strings.Contains(e.Message, text) }) {
+			if !slices.ContainsFunc(slices.Collect(maps.Values(w.events)), func(e apply.Event) bool { return e.Reason == reason && strings.Contains(e.Message, text) }) {
 				t.Errorf("want a %s with %q (got %+v)", reason, text, w.events)
 			}
 		}
 	})
-}
-
-func values(m map[string]apply.Event) []apply.Event {
-	var out []apply.Event
-	for _, e := range m {
-		out = append(out, e)
-	}
-	return out
 }
 
 func TestEndsSoonInEveryPhase(t *testing.T) {
@@ -407,20 +399,12 @@ func TestEndsSoonInEveryPhase(t *testing.T) {
 		t.Run(string(phase), func(t *testing.T) {
 			in(t, func(t *testing.T) {
 				f := testFile(t)
-				w, j := newWorld(f.Space()), &journal{}
-				ctx, cancel := context.WithCancel(t.Context())
-				w.kill = cancel
-				runner, board := newRunner(t, f, w, j)
-				done := make(chan error, 1)
-				go func() { done <- runner.Run(ctx) }()
-				for !slices.ContainsFunc(board.Snapshot().Trials, func(tr status.Trial) bool { return tr.Phase == string(phase) || tr.Ended != nil }) {
+				o := open(t, f, newWorld(f.Space()), &journal{})
+				for !slices.ContainsFunc(o.board.Snapshot().Trials, func(tr status.Trial) bool { return tr.Phase == string(phase) || tr.Ended != nil }) {
 					time.Sleep(100 * time.Millisecond)
 				}
 				start := time.Now()
-				cancel()
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
+				o.stop()
 				if took := time.Since(start); took > time.Second {
 					t.Errorf("took %s to end", took)
 				}
