@@ -89,9 +89,13 @@ type Layout struct {
 	Status   string // latency.txt and latency.json
 }
 
-// New is the layout of a checkout.
+// New is the layout of a checkout. Where .lab leads elsewhere, to a larger disk, it is named as the kernel names what is mounted in it.
 func New(checkout string) Layout {
-	return Layout{Checkout: checkout, Lab: filepath.Join(checkout, ".lab"), Run: "/run/kafkalab", Status: "/tmp/status"}
+	lab := filepath.Join(checkout, ".lab")
+	if real, err := filepath.EvalSymlinks(lab); err == nil {
+		lab = real
+	}
+	return Layout{Checkout: checkout, Lab: lab, Run: "/run/kafkalab", Status: "/tmp/status"}
 }
 
 func (l Layout) in(parts ...string) string {

@@ -1,6 +1,9 @@
 package layout_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -55,5 +58,21 @@ func TestABadPortIsNamedWithItsValue(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestALabOnAnotherDiskIsNamedAsItIsMounted(t *testing.T) {
+	checkout, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := layout.New(checkout).State(), filepath.Join(checkout, ".lab", "state"); got != want {
+		t.Errorf("before the build: got %s, want %s", got, want)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Join(checkout, "disk"), 0o755), os.Symlink("disk", filepath.Join(checkout, ".lab"))); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := layout.New(checkout).State(), filepath.Join(checkout, "disk", "state"); got != want {
+		t.Errorf("with a link: got %s, want %s", got, want)
 	}
 }
