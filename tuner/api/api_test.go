@@ -84,7 +84,18 @@ func serveBoard(t *testing.T, b *status.Board, c api.Config) *httptest.Server {
 	return s
 }
 
+// request gets JSON.
 func request(t *testing.T, method, url, body string, change func(*http.Request)) (code int, text string) {
+	t.Helper()
+	resp, text := requestAny(t, method, url, body, change)
+	if kind := resp.Header.Get("Content-Type"); kind != "application/json" || !json.Valid([]byte(text)) {
+		t.Errorf("want JSON (got %s: %s)", kind, text)
+	}
+	return resp.StatusCode, text
+}
+
+// requestAny takes answers that are not JSON too: those of the standard library's protection.
+func requestAny(t *testing.T, method, url, body string, change func(*http.Request)) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
@@ -103,10 +114,7 @@ func request(t *testing.T, method, url, body string, change func(*http.Request))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.Header.Get("Content-Type") != "application/json" || !json.Valid(out) {
-		t.Errorf("want JSON (got %s: %s)", resp.Header.Get("Content-Type"), out)
-	}
-	return resp.StatusCode, string(out)
+	return resp, string(out)
 }
 
 func TestQuestions(t *testing.T) {
@@ -233,35 +241,12 @@ func TestWhoMayGiveOrders(t *testing.T) {
 			k := &taker{}
 			s := serve(t, api.Config{Orders: k, Listen: c.listen, TokenFile: c.token})
 			change := c.change
-			code, text := requestAny(t, s.URL+"/api/v1/pause", change)
-			if code != c.code || (len(k.got) > 0) != (c.code == 202) {
-				t.Errorf("want %d (got %d %s, orders %v)", c.code, code, text, k.got)
+			resp, text := requestAny(t, http.MethodPost, s.URL+"/api/v1/pause", `{"by":"sre"}`, change)
+			if resp.StatusCode != c.code || (len(k.got) > 0) != (c.code == 202) {
+				t.Errorf("want %d (got %d %s, orders %v)", c.code, resp.StatusCode, text, k.got)
 			}
 		})
 	}
-}
-
-// requestAny takes answers that are not JSON too: those of the standard library's protection.
-func requestAny(t *testing.T, url string, change func(*http.Request)) (int, string) {
-	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(`{"by":"sre"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	if change != nil {
-		change(req)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	out, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(out)
 }
 
 func TestATokenIsRenewed(t *testing.T) {
@@ -277,7 +262,7 @@ func TestATokenIsRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := serve(t, api.Config{Orders: &taker{}, TokenFile: file})
-		if code, answer := requestAny(t, s.URL+"/api/v1/pause", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+text) }); code != 202 {
+		if code, answer := request(t, http.MethodPost, s.URL+"/api/v1/pause", `{"by":"sre"}`, func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+text) }); code != 202 {
 			t.Errorf("want the token of now taken (got %d %s)", code, answer)
 		}
 	}
