@@ -226,9 +226,7 @@ func (r *Runner) preflight(ctx context.Context, t *study.Trial) (*end, error) {
 				return e, nil
 			}
 			r.seen = view
-			if view.Memory > 0 {
-				r.Memory = view.Memory
-			}
+			r.limit(view)
 			if err := r.File.SearchSpace().Check(t.Candidate, space.Pod{Memory: r.Memory}); err != nil {
 				return refused("limit", "refused before applying: %v", err), nil
 			}

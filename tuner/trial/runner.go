@@ -201,9 +201,7 @@ func (r *Runner) attend(ctx context.Context) (space.Point, error) {
 	if err := r.insist(ctx, "look at the target", func() (err error) { view, err = r.Cluster.Look(ctx); return err }); err != nil {
 		return nil, err
 	}
-	if view.Memory > 0 {
-		r.Memory = view.Memory
-	}
+	r.limit(view)
 	point, err := space.Parse(r.knobs, view.Env)
 	if err != nil {
 		r.state(status.Holding, fmt.Sprintf("%v (changed by %s)", err, view.Author(r.variables()...)))
@@ -215,6 +213,15 @@ func (r *Runner) attend(ctx context.Context) (space.Point, error) {
 		return point, nil
 	}
 	return point, r.outside(point, view, o.Author)
+}
+
+// limit notes what memory the container has now. Orders are examined by it too, while the loop works: whoever takes them holds the desk's lock.
+func (r *Runner) limit(view apply.View) {
+	if view.Memory > 0 {
+		r.desk.mu.Lock()
+		defer r.desk.mu.Unlock()
+		r.Memory = view.Memory
+	}
 }
 
 // since is what somebody else did to a target that is meant to have the values: compared with the ledger, and with how it was seen last, which also
