@@ -29,6 +29,7 @@ type settings struct {
 	memory     string
 	address    string
 	jsonOut    bool
+	fresh      bool
 	form       string
 	out        string
 	dryRun     bool
@@ -69,6 +70,7 @@ func (s *settings) flags(app *cli.App) {
 	glance := app.Command("status", "Print what a running tuner is doing.")
 	glance.Flag("address", "The tuner's address.").Default("http://127.0.0.1:9500").StringVar(&s.address)
 	glance.Flag("json", "Print everything as JSON.").BoolVar(&s.jsonOut)
+	glance.Flag("check", "Print nothing; end with 1, and say why, while there is no P99 fresh enough to judge by.").BoolVar(&s.fresh)
 	s.clientFlags(app)
 }
 
@@ -101,7 +103,7 @@ func run(parent context.Context, args []string, stdout, stderr io.Writer) int {
 	case "report":
 		err = showReport(stdout, s.ledger, s.form, s.out)
 	case "status":
-		err = showStatus(ctx, stdout, s.address, s.jsonOut)
+		err = showStatus(ctx, stdout, s)
 	case "watch":
 		err = w.run(ctx, stdout)
 	case "run":

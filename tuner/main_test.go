@@ -173,6 +173,13 @@ func TestStatusCommand(t *testing.T) {
 	if code, stdout, _ := call(t, "status", "--json", "--address="+server.URL); code != 0 || !json.Valid([]byte(stdout)) {
 		t.Errorf("got %d %s", code, stdout)
 	}
+	if code, stdout, stderr := call(t, "status", "--check", "--address="+server.URL); code != 0 || stdout+stderr != "" {
+		t.Errorf("fresh figures: got %d %s%s", code, stdout, stderr)
+	}
+	s.Live = status.Live{Missing: map[string]string{"p99": "unreachable: connection refused"}}
+	if code, _, stderr := call(t, "status", "--check", "--address="+server.URL); code != 1 || !strings.Contains(stderr, "no P99: unreachable: connection refused") {
+		t.Errorf("no figures: got %d %s", code, stderr)
+	}
 	if code, _, stderr := call(t, "status", "--address="+server.URL+"/x"); code != 1 || !strings.Contains(stderr, "404") {
 		t.Errorf("got %d %s", code, stderr)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,20 +12,26 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/status"
 )
 
-func showStatus(ctx context.Context, out io.Writer, address string, asJSON bool) error {
+func showStatus(ctx context.Context, out io.Writer, how settings) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	body, err := api.Client{Address: address}.Get(ctx, "status")
+	body, err := api.Client{Address: how.address}.Get(ctx, "status")
 	if err != nil {
 		return err
 	}
-	if asJSON {
+	if how.jsonOut && !how.fresh {
 		_, err := out.Write(body)
 		return err
 	}
 	var s status.Snapshot
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("read tuner's answer: %w", err)
+	}
+	if how.fresh {
+		if s.Live.P99 == nil {
+			return fmt.Errorf("no P99: %s", cmp.Or(s.Live.Missing["p99"], "not measured yet"))
+		}
+		return nil
 	}
 	return s.Print(out)
 }
