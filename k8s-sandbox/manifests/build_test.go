@@ -121,8 +121,14 @@ func pods(b built) map[string]core.PodTemplateSpec {
 
 func overlay(name string) string { return filepath.Join("overlays", name) }
 
-// generated writes the overlay that the sandbox would, with figures that stand nowhere else.
+// generated writes the overlay that the sandbox would on this machine, with figures that stand nowhere else.
 func generated(t *testing.T, components ...string) string {
+	t.Helper()
+	return generatedFor(t, "local", components...)
+}
+
+// generatedFor writes that of another place.
+func generatedFor(t *testing.T, place string, components ...string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -142,11 +148,11 @@ func generated(t *testing.T, components ...string) string {
 	}
 	for name, text := range map[string]string{
 		"kustomization.yaml": fmt.Sprintf(`
-resources: [%[1]s/overlays/local, settings.yaml]
+resources: [%[1]s/overlays/%[3]s, settings.yaml]
 components: [%[2]s%[1]s/components/settings]
 configMapGenerator: [{name: tuner-config, namespace: kafkalab, behavior: replace, files: [tuner.yaml]}]
 images: [{name: kafkalab/kafka, newName: localhost/kafkalab/kafka, newTag: abc}]
-`, root, first.String()),
+`, root, first.String(), place),
 		"tuner.yaml": "mode: auto\n",
 		"settings.yaml": `
 apiVersion: v1

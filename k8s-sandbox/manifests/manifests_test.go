@@ -71,7 +71,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 	}
 	restricted := security.LevelVersion{Level: security.LevelRestricted, Version: security.LatestVersion()}
 	needToken := []string{"StatefulSet/kafkalab/prometheus", "StatefulSet/kafkalab/tuner", "Deployment/kube-system/coredns"}
-	for _, name := range []string{"local", "existing", "watch", "look", "strimzi"} {
+	for _, name := range []string{"local", "compose", "k3d", "existing", "watch", "look", "strimzi"} {
 		b := build(t, overlay(name))
 		for key, pod := range pods(b) {
 			if r := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec)); !r.Allowed {
@@ -93,7 +93,7 @@ func TestEveryPodIsRestricted(t *testing.T) {
 			}
 		}
 		for _, ns := range []string{"kafka", "kafkalab"} {
-			if !slices.Contains([]string{"local", "existing"}, name) && ns == "kafka" {
+			if !slices.Contains([]string{"local", "compose", "k3d", "existing"}, name) && ns == "kafka" {
 				continue // not ours to restrict
 			}
 			if got := get[*core.Namespace](t, b, "Namespace//"+ns).Labels["pod-security.kubernetes.io/enforce"]; got != "restricted" {
