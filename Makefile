@@ -2,14 +2,13 @@
 SHELL   := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help doctor packages builder build up status logs down lint unit e2e test bench screenshots clean
+.PHONY: help doctor packages builder build up status logs down lint unit e2e test test-compose bench screenshots clean
 
-SANDBOX ?= embedded
-BOX     := .lab/bin/k8s-sandbox
+BOX := .lab/bin/k8s-sandbox
 export SANDBOX
 
 help: ## Show what there is to do
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 doctor: ## Say what this machine lacks, and how to get it
 	@./run.sh --check
@@ -29,37 +28,31 @@ builder:
 build: packages ## Build programs, Kubernetes, Prometheus and images into .lab
 	@$(BOX) build
 
-up: ## Bring the whole lab up (SANDBOX=embedded|existing; repeatable, interruptible)
-	@$(MAKE) --no-print-directory up-$(SANDBOX)
+up: ## Bring the whole lab up (SANDBOX=compose|embedded|k3d|existing, or by what is there; repeatable, interruptible)
+	@sandbox=$$(./run.sh --choose) && $(MAKE) --no-print-directory up-$$sandbox SANDBOX=$$sandbox
 
-.PHONY: checked embedded up-embedded up-existing up-compose up-k3d down-embedded down-existing down-compose down-k3d
-up-embedded: checked build
-	@$(BOX) up
+.PHONY: checked up-embedded up-compose up-k3d up-existing
 checked: builder
 	@$(BOX) check
+up-embedded: checked packages
+up-embedded up-compose up-k3d: checked
+	@$(BOX) build
+	@$(BOX) up
 up-existing: builder
-	@$(BOX) up-existing
-up-compose up-k3d down-compose down-k3d:
-	@echo "SANDBOX=$(SANDBOX) is not supported yet: use SANDBOX=embedded (Linux, root) or SANDBOX=existing with KUBECONFIG" >&2; exit 2
+	@$(BOX) up
 
-embedded:
-	@[[ $(SANDBOX) == embedded ]] || { echo "SANDBOX=$(SANDBOX): status and logs are of the embedded sandbox; ask your cluster: kubectl get pods -n kafkalab," \
-	  "kubectl logs -n kafkalab tuner-0, and kubectl port-forward -n kafkalab tuner-0 9500 for the tuner's page" >&2; exit 2; }
+# Where it is: as for up, but not said aloud.
+there = sandbox=$$(./run.sh --chosen) && SANDBOX=$$sandbox $(BOX)
 
-status: embedded ## Components, rates, P99 against the SLO, knobs, last changes
-	@$(BOX) status
+status: builder ## Components, rates, P99 against the SLO, knobs, last changes
+	@$(there) status
 
-logs: embedded ## Follow a log: make logs of=kafka (or tuner, loadgen, exporter, prometheus, kubelet, etcd, ...)
-	@$(BOX) logs $(or $(of),tuner)
+logs: builder ## Follow a log: make logs of=kafka (or tuner, loadgen, exporter, prometheus, kubelet, etcd, ...)
+	@$(there) logs $(or $(of),tuner)
 
-down: ## Remove everything that make up made (with the same SANDBOX)
-	@$(MAKE) --no-print-directory down-$(SANDBOX)
-
-down-embedded:
+down: ## Remove everything that make up made
 	@[[ -x $(BOX) ]] || $(MAKE) --no-print-directory builder
-	@$(BOX) down
-down-existing: builder
-	@$(BOX) down-existing
+	@$(there) down
 
 lint: ## gofmt, go vet, staticcheck, promtool
 	@.ci/lint
@@ -70,7 +63,10 @@ unit: ## Unit tests of every module
 e2e: build ## End-to-end tests on the embedded sandbox (takes it down before and after)
 	@.ci/e2e
 
-test: build lint unit e2e ## All of it
+test: build lint unit e2e ## All of it but test-compose
+
+test-compose: build ## compose.yml and K3d against a Docker daemon of their own, from Debian (root, about ten minutes)
+	@cd k8s-sandbox/docker && go test -count 1 -timeout 60m -v .
 
 bench: ## Benchmarks with their figures
 	@go test -run '^$$' -bench . -benchmem ./...

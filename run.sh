@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks that this machine can run the lab, says everything that is missing and the command that gets it, then starts it: ./run.sh
 # With --check it only looks (this is `make doctor`): it changes nothing, and ends with 0 when the lab can be started, otherwise with 1.
+# With --choose it prints which sandbox `make up` takes here, and says why; with --chosen it only prints it.
 #
 # It asks for nothing but bash and the usual small tools, for it is the first thing that runs on a bare machine. Variables are those of
 # `make up`: SANDBOX, SANDBOX_CPUS, SANDBOX_MEMORY, BROKERS, KUBECONFIG, and the ports below.
@@ -21,6 +22,39 @@ problem() {
 }
 
 have() { command -v "$1" >/dev/null 2>&1; }
+
+sandbox=${SANDBOX:-}
+because="as asked for"
+# choose takes what was asked for, then what is up, then Docker with Compose where both answer.
+choose() {
+  if [[ -n $sandbox ]]; then
+    :
+  elif [[ -d .lab/state ]]; then
+    sandbox=embedded because="it is up, or was not taken down"
+  elif [[ -d .lab/compose ]]; then
+    sandbox=compose because="it is up, or was not taken down"
+  elif [[ -d .lab/k3d ]]; then
+    sandbox=k3d because="it is up, or was not taken down"
+  elif ! have docker; then
+    sandbox=embedded because="there is no Docker"
+  elif ! docker_answers; then
+    sandbox=embedded because="no Docker daemon answers"
+  elif ! docker compose version >/dev/null 2>&1; then
+    sandbox=embedded because="Docker has no Compose (its plugin docker-compose-plugin)"
+  else
+    sandbox=compose because="Docker $docker_version answers; SANDBOX=embedded does without"
+  fi
+  case $sandbox in
+    embedded | compose | existing | k3d) ;;
+    *)
+      echo "SANDBOX: embedded, compose, k3d or existing (got \"$sandbox\")" >&2
+      return 2
+      ;;
+  esac
+}
+
+# A daemon that hangs is none.
+docker_answers() { docker_version=$(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null) && [[ -n $docker_version ]]; }
 
 # as_root COMMAND: the command as this user has to type it.
 as_root() {
@@ -112,6 +146,19 @@ check_java() {
   if have mvn; then ok "Maven"; else want_package maven "Maven, which fetches Kafka"; fi
 }
 
+check_docker() {
+  if ! have docker; then
+    problem "Docker" "see https://docs.docker.com/engine/install, or do without: unset SANDBOX"
+  elif ! docker_answers; then
+    problem "a Docker daemon that answers (docker version says why it does not)" "docker version"
+  else
+    ok "Docker $docker_version"
+    if [[ $sandbox == compose ]] && ! docker compose version >/dev/null 2>&1; then
+      want_package docker-compose-plugin "Compose, version 2: Docker's plugin"
+    fi
+  fi
+}
+
 check_make() {
   if have make; then ok "make"; else want_package make "make"; fi
 }
@@ -199,7 +246,7 @@ check_kubeconfig() {
 }
 
 check_all() {
-  case ${SANDBOX:-embedded} in
+  case $sandbox in
     embedded)
       check_system
       if [[ $(uname -s) != Linux ]]; then return; fi
@@ -218,9 +265,15 @@ check_all() {
       check_kubeconfig
       ;;
     compose | k3d)
-      problem "another SANDBOX: $SANDBOX is not supported yet" "unset SANDBOX   # embedded (Linux, root); or SANDBOX=existing with KUBECONFIG"
+      check_system
+      check_docker
+      check_make
+      check_go
+      check_java
+      check_ports
+      check_disk
+      check_memory
       ;;
-    *) problem "SANDBOX: embedded or existing (got \"$SANDBOX\")" "unset SANDBOX" ;;
   esac
 }
 
@@ -241,11 +294,11 @@ report() {
 # start hands over to make, as root where the sandbox needs it. sudo forgets the environment; what the lab is told by is handed on.
 start() {
   local variable handed=("PATH=$PATH")
-  if ((EUID == 0)) || [[ ${SANDBOX:-embedded} != embedded ]]; then
+  if ((EUID == 0)) || [[ $sandbox != embedded ]]; then
     exec make up
   fi
   for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY BROKERS WORKLOAD TUNER_MODE LAB_FILE KUBECONFIG IMAGE_PREFIX IMAGE_TAG \
-    API_PORT KAFKA_PORT PROMETHEUS_PORT EXPORTER_PORT LOADGEN_PORT TUNER_PORT \
+    API_PORT KAFKA_PORT PROMETHEUS_PORT EXPORTER_PORT LOADGEN_PORT TUNER_PORT GRAFANA_PORT \
     DEBIAN_MIRROR GOPROXY GOFLAGS GOTOOLCHAIN http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     if [[ -n ${!variable:-} ]]; then handed+=("$variable=${!variable}"); fi
   done
@@ -257,17 +310,25 @@ main() {
   cd "$(dirname "${BASH_SOURCE[0]}")"
   case ${1:-} in
     "" | --check) ;;
+    --choose | --chosen)
+      choose
+      [[ $1 == --chosen ]] || echo "SANDBOX=$sandbox ($because)" >&2
+      echo "$sandbox"
+      return
+      ;;
     -h | --help)
-      echo "usage: ./run.sh [--check]"
-      echo "Checks that this machine can run the lab and starts it (make up); with --check it only looks."
+      echo "usage: ./run.sh [--check|--choose|--chosen]"
+      echo "Checks that this machine can run the lab and starts it (make up); with --check it only looks, with --choose it says in which sandbox and why, with --chosen only in which."
       return
       ;;
     *)
-      echo "run.sh: unknown argument \"$1\" (usage: ./run.sh [--check])" >&2
+      echo "run.sh: unknown argument \"$1\" (usage: ./run.sh [--check|--choose|--chosen])" >&2
       return 2
       ;;
   esac
-  echo "What the lab needs (SANDBOX=${SANDBOX:-embedded}):"
+  choose
+  export SANDBOX=$sandbox
+  echo "What the lab needs (SANDBOX=$sandbox, $because):"
   check_all
   report
   [[ ${1:-} == --check ]] || start

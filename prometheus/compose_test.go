@@ -26,7 +26,7 @@ func project(t *testing.T, env ...string) *types.Project {
 
 func TestComposeHoldsTheWholeLab(t *testing.T) {
 	p := project(t)
-	for _, name := range []string{"k8s-sandbox", "exporter", "loadgen", "tuner", "prometheus", "grafana"} {
+	for _, name := range []string{"network", "k8s-sandbox", "exporter", "loadgen", "tuner", "prometheus", "grafana"} {
 		if _, ok := p.Services[name]; !ok {
 			t.Errorf("no service %s", name)
 		}
@@ -84,8 +84,13 @@ func TestComposeServicesArePinnedWatchedAndConfined(t *testing.T) {
 		if !version.MatchString(s.Image) {
 			t.Errorf("%s: image %q has no exact version", name, s.Image)
 		}
-		if s.HealthCheck == nil || len(s.HealthCheck.Test) < 2 || s.HealthCheck.Disable {
+		// The network's container does nothing that could fail.
+		if name != "network" && (s.HealthCheck == nil || len(s.HealthCheck.Test) < 2 || s.HealthCheck.Disable) {
 			t.Errorf("%s: no health check", name)
+		}
+		// Engines before 25 refuse it.
+		if s.HealthCheck != nil && s.HealthCheck.StartInterval != nil {
+			t.Errorf("%s: health check with a start interval", name)
 		}
 		for other, d := range s.DependsOn {
 			if d.Condition != types.ServiceConditionHealthy && !strings.HasSuffix(s.NetworkMode, other) {
@@ -98,6 +103,43 @@ func TestComposeServicesArePinnedWatchedAndConfined(t *testing.T) {
 		if !s.ReadOnly || len(s.CapDrop) != 1 || s.CapDrop[0] != "ALL" || s.User == "root" || s.User == "0" || len(s.CapAdd) > 0 {
 			t.Errorf("%s: read-only %t, capabilities -%v +%v, user %q; want a read-only root and no rights",
 				name, s.ReadOnly, s.CapDrop, s.CapAdd, s.User)
+		}
+	}
+}
+
+// Kafka is bound by the container's limits only if all that it sees is below the container's own control group.
+func TestComposeGivesTheSandboxAControlGroupOfItsOwn(t *testing.T) {
+	s := project(t).Services["k8s-sandbox"]
+	if s.Cgroup != "private" {
+		t.Errorf("control group namespace: %q, want private", s.Cgroup)
+	}
+	for _, v := range s.Volumes {
+		if v.Type == types.VolumeTypeBind {
+			t.Errorf("%s of the machine is in the sandbox", v.Source)
+		}
+	}
+}
+
+// A container that restarts gets a new network; those that share one keep what they have only if none of them made it.
+func TestComposeKeepsTheNetworkWhoeverRestarts(t *testing.T) {
+	for name, s := range project(t).Services {
+		want := "service:network"
+		if name == "network" || name == "grafana" {
+			want = ""
+		}
+		if s.NetworkMode != want {
+			t.Errorf("%s: network %q, want %q", name, s.NetworkMode, want)
+		}
+	}
+}
+
+// What gives access to the API server is for one program each.
+func TestComposeGivesEachProgramItsOwnAccess(t *testing.T) {
+	for name, s := range project(t).Services {
+		for _, v := range s.Volumes {
+			if owner, access := strings.CutSuffix(v.Source, "-access"); access && name != "k8s-sandbox" && (name != owner || !v.ReadOnly) {
+				t.Errorf("%s has %s, read-only %t", name, v.Source, v.ReadOnly)
+			}
 		}
 	}
 }

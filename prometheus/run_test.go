@@ -29,7 +29,7 @@ func newMachine(t *testing.T, programs map[string]string) machine {
 	}
 	write(filepath.Join(m.checkout, "run.sh"), string(script))
 	write(filepath.Join(m.checkout, "go.mod"), "module x\n\ngo 1.26.3\n")
-	for _, tool := range []string{"bash", "uname", "awk", "sed", "sort", "head", "tail", "find", "dirname"} {
+	for _, tool := range []string{"bash", "uname", "awk", "sed", "sort", "head", "tail", "find", "dirname", "timeout", "cat"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
 			t.Fatal(err)
@@ -98,10 +98,12 @@ func TestRunSaysWhatAMachineLacksAndHowToGetIt(t *testing.T) {
 		"an older Go that may not fetch":  {with: map[string]string{"go": `case $2 in GOVERSION) echo go1.24.1;; *) echo local;; esac`}, want: []string{"NEEDED   Go 1.26.3 or newer (this is 1.24.1)"}},
 		"a port that somebody listens on": {env: []string{fmt.Sprintf("KAFKA_PORT=%d", port)}, want: []string{fmt.Sprintf("NEEDED   port %d for Kafka: it is in use", port), "export KAFKA_PORT="}},
 		// How much is needed depends on whether a lab is up on this machine.
-		"a full disk":                      {with: map[string]string{"df": `echo Filesystem; echo 'x 1 1 3072 99% /'`}, want: []string{"NEEDED   disk: 3 MiB free", "GiB are needed"}},
-		"a port that is no port":           {env: []string{"TUNER_PORT=70000"}, want: []string{`TUNER_PORT: a port from 1 to 65535 (got "70000")`}},
-		"a sandbox that does not exist":    {env: []string{"SANDBOX=minikube"}, want: []string{`embedded or existing (got "minikube")`}},
-		"a sandbox that is still to come":  {env: []string{"SANDBOX=compose"}, want: []string{"compose is not supported yet"}},
+		"a full disk":                        {with: map[string]string{"df": `echo Filesystem; echo 'x 1 1 3072 99% /'`}, want: []string{"NEEDED   disk: 3 MiB free", "GiB are needed"}},
+		"a port that is no port":             {env: []string{"TUNER_PORT=70000"}, want: []string{`TUNER_PORT: a port from 1 to 65535 (got "70000")`}},
+		"Docker asked for that is not there": {env: []string{"SANDBOX=compose"}, want: []string{"NEEDED   Docker\n", "unset SANDBOX"}},
+		"a Docker without a daemon":          {env: []string{"SANDBOX=k3d"}, with: map[string]string{"docker": `exit 1`}, want: []string{"NEEDED   a Docker daemon that answers"}},
+		"a Docker without Compose": {env: []string{"SANDBOX=compose"}, with: map[string]string{"docker": `[[ $1 == version ]] && echo 28.5.1`},
+			want: []string{"ok       Docker 28.5.1", "NEEDED   Compose", "apt-get install -y docker-compose-plugin"}},
 		"a cluster without its kubeconfig": {env: []string{"SANDBOX=existing", "KUBECONFIG=/nowhere/config"}, want: []string{"/nowhere/config cannot be read", "export KUBECONFIG="}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,6 +200,54 @@ func TestRunHandsEverySettingOnToSudo(t *testing.T) {
 	for _, s := range settings {
 		if !slices.Contains(strings.Fields(list), s) {
 			t.Errorf("run.sh does not hand %s on to sudo", s)
+		}
+	}
+}
+
+func TestTheSandboxIsChosenByWhatIsThere(t *testing.T) {
+	whole := `case $1 in version) echo 28.5.1;; compose) :;; esac`
+	for name, c := range map[string]struct {
+		docker string // nothing: there is none
+		env    string
+		up     string // the folder in .lab that says so
+		want   string
+		why    string
+	}{
+		"no Docker":                               {want: "embedded", why: "there is no Docker"},
+		"a daemon that does not answer":           {docker: "exit 1", want: "embedded", why: "no Docker daemon answers"},
+		"a daemon that says nothing":              {docker: ":", want: "embedded", why: "no Docker daemon answers"},
+		"a Docker without Compose":                {docker: `[[ $1 == version ]] && echo 20.10.5`, want: "embedded", why: "Docker has no Compose"},
+		"Docker with Compose":                     {docker: whole, want: "compose", why: "Docker 28.5.1 answers"},
+		"what is up stays where it is":            {docker: whole, up: "state", want: "embedded", why: "it is up"},
+		"what Compose has up is taken down by it": {up: "compose", want: "compose", why: "it is up"},
+		"and what K3d has, by K3d":                {docker: whole, up: "k3d", want: "k3d", why: "it is up"},
+		"what is asked for goes before Docker":    {docker: whole, env: "SANDBOX=embedded", want: "embedded", why: "as asked for"},
+		"and before what is up":                   {docker: whole, env: "SANDBOX=k3d", up: "state", want: "k3d", why: "as asked for"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			programs := complete()
+			if c.docker != "" {
+				programs["docker"] = c.docker
+			}
+			m := newMachine(t, programs)
+			if err := os.MkdirAll(filepath.Join(m.checkout, ".lab", c.up), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			code, out := m.run(t, []string{c.env}, "--choose")
+			if code != 0 || !strings.HasPrefix(out, "SANDBOX="+c.want+" ("+c.why) || !strings.HasSuffix(out, "\n"+c.want+"\n") {
+				t.Errorf("exit code %d; want %s, because %s:\n%s", code, c.want, c.why, out)
+			}
+			if code, out := m.run(t, []string{c.env}, "--chosen"); code != 0 || out != c.want+"\n" {
+				t.Errorf("--chosen: exit code %d; want %s and no more:\n%s", code, c.want, out)
+			}
+		})
+	}
+}
+
+func TestRunRefusesASandboxThatDoesNotExist(t *testing.T) {
+	for _, arg := range []string{"--check", "--choose"} {
+		if code, out := newMachine(t, complete()).run(t, []string{"SANDBOX=minikube"}, arg); code != 2 || !strings.Contains(out, `SANDBOX: embedded, compose, k3d or existing (got "minikube")`) {
+			t.Errorf("%s: exit code %d, want 2 and the value named:\n%s", arg, code, out)
 		}
 	}
 }

@@ -58,6 +58,22 @@ func programs() []program {
 type Builder struct {
 	Checkout string
 	Out      io.Writer
+	// For is the sandbox that it is for. With Docker there, it is Docker that makes the images of pods; those of containers are left to Compose.
+	For string
+}
+
+// parts are the programs, and what makes images: the step's name in build.sh, and the images besides Kafka's.
+func (b Builder) parts() (all []program, step string, images []string) {
+	all = programs()
+	switch b.For {
+	case "compose":
+		return all, "docker-images", []string{"coredns", "pause"}
+	case "k3d":
+		k3d := program{"k3d", "k8s-sandbox/docker", "github.com/k3d-io/k3d/v5", "", "-X github.com/k3d-io/k3d/v5/version.Version=v5.8.3"}
+		return append(all, k3d), "docker-images", []string{"exporter", "loadgen", "prometheus", "tuner"}
+	default:
+		return all, "images", nil
+	}
 }
 
 // All makes every part.
@@ -65,7 +81,7 @@ func (b Builder) All(ctx context.Context) error {
 	if err := os.MkdirAll(b.log(""), 0o755); err != nil {
 		return fmt.Errorf("make log directory: %w", err)
 	}
-	all := programs()
+	all, step, images := b.parts()
 	steps := progress.New(b.Out, len(all)+3)
 	both, half := errgroup.WithContext(ctx)
 	both.Go(func() error {
@@ -80,12 +96,12 @@ func (b Builder) All(ctx context.Context) error {
 		if err := steps.Do("fetch Kafka's distribution", func(note func(string)) error { return b.script(half, note, "kafka-dist") }); err != nil {
 			return err
 		}
-		return steps.Do("image of Kafka (Debian, a Java runtime, Kafka)", func(note func(string)) error { return b.script(half, note, "images", "kafka") })
+		return steps.Do("image of Kafka (Debian, a Java runtime, Kafka)", func(note func(string)) error { return b.script(half, note, step, "kafka") })
 	})
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	return steps.Do("other images", func(note func(string)) error { return b.script(ctx, note, "images") })
+	return steps.Do("other images", func(note func(string)) error { return b.script(ctx, note, append([]string{step}, images...)...) })
 }
 
 func (b Builder) log(name string) string { return filepath.Join(b.Checkout, ".lab", "build-log", name) }

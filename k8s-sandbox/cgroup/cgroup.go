@@ -57,6 +57,19 @@ func (g *Group) Pids() []int {
 	return slices.Collect(maps.Keys(seen))
 }
 
+// End asks every process in the group and below it to end, and kills what has not within the grace period.
+func (g *Group) End(ctx context.Context, grace time.Duration) error {
+	for _, p := range g.Pids() {
+		_ = syscall.Kill(p, syscall.SIGTERM)
+	}
+	patient, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	for len(g.Pids()) > 0 && patient.Err() == nil {
+		time.Sleep(50 * time.Millisecond)
+	}
+	return g.Kill(ctx)
+}
+
 // Kill ends every process in the group and below it, again and again until none is left: one that is being killed can still fork.
 func (g *Group) Kill(ctx context.Context) error {
 	for {

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Makes what runs in the pods, without Docker and without an image registry. Everything goes to .lab/ of the checkout.
+# Makes what runs in the pods, without an image registry, and without Docker unless it is asked for. Everything goes to .lab/ of the checkout.
 #
 #   build.sh kafka-dist        Kafka's jars from Maven Central, checked, with its configuration     -> .lab/kafka
 #   build.sh images [NAME...]  every image (or those), as an archive and the name it will have      -> .lab/images/NAME.{tar,ref}
+#   build.sh docker-images NAME...  those images, made by Docker: no root and no Debian needed  -> .lab/images/NAME.{tar,ref}
 #   build.sh checksums         rewrites checksums.sha256 after a change of pom.xml
 #
 # LAB_DIR puts results somewhere else than .lab, DEBIAN_MIRROR takes the base system from another mirror than debootstrap's own.
@@ -20,6 +21,8 @@ lab=${LAB_DIR:-$root/.lab}
 . "$here/dist.sh"
 # shellcheck source=images.sh
 . "$here/images.sh"
+# shellcheck source=docker.sh
+. "$here/docker.sh"
 
 case ${1:-} in
   kafka-dist) lock; kafka_dist ;;
@@ -28,9 +31,14 @@ case ${1:-} in
     lock
     images "$@"
     ;;
+  docker-images)
+    shift
+    lock
+    docker_images "$@"
+    ;;
   checksums) lock; checksums ;;
   *)
-    echo "usage: build.sh kafka-dist|images [NAME...]|checksums" >&2
+    echo "usage: build.sh kafka-dist|images [NAME...]|docker-images NAME...|checksums" >&2
     exit 2
     ;;
 esac

@@ -202,15 +202,23 @@ make_image() {
   contained "$log" buildah_ bud --isolation chroot --format oci --timestamp 0 --layers --pull=never --build-arg "BASE=$base_name" \
     --file "$here/Dockerfile" --target "$name" --iidfile "$store/tmp/id" --tag "kafkalab-build/$name" "$context" || fail "$log" "buildah could not build image $name"
   id=$(<"$store/tmp/id")
-  id=${id#sha256:}
-  # The name carries the content: an unchanged image keeps it, and the pods that use it are left alone.
-  ref=docker.io/kafkalab/$name:${id:0:12}
-  [[ $name != pause ]] || ref=docker.io/kafkalab/pause:1
-  contained "$log" buildah_ push "$id" "docker-archive:$out/$name.tar.part:$ref" || fail "$log" "buildah could not write $out/$name.tar"
-  rm -f "$out/$name.stamp" "$out/$name.ref"
-  mv "$out/$name.tar.part" "$out/$name.tar"
-  echo "$ref" >"$out/$name.ref.part"
-  mv "$out/$name.ref.part" "$out/$name.ref"
-  echo "$stamp" >"$out/$name.stamp.part"
-  mv "$out/$name.stamp.part" "$out/$name.stamp"
+  ref=$(image_ref "$name" "$id")
+  contained "$log" buildah_ push "${id#sha256:}" "docker-archive:$out/$name.tar.part:$ref" || fail "$log" "buildah could not write $out/$name.tar"
+  place_image "$name" "$ref" "$stamp"
+}
+
+# image_ref NAME ID: the name carries the content: an unchanged image keeps it, and the pods that use it are left alone.
+image_ref() {
+  local id=${2#sha256:}
+  if [[ $1 == pause ]]; then echo docker.io/kafkalab/pause:1; else echo "docker.io/kafkalab/$1:${id:0:12}"; fi
+}
+
+# place_image NAME REF STAMP: NAME.tar.part is whole.
+place_image() {
+  rm -f "$out/$1.stamp" "$out/$1.ref"
+  mv "$out/$1.tar.part" "$out/$1.tar"
+  echo "$2" >"$out/$1.ref.part"
+  mv "$out/$1.ref.part" "$out/$1.ref"
+  echo "$3" >"$out/$1.stamp.part"
+  mv "$out/$1.stamp.part" "$out/$1.stamp"
 }

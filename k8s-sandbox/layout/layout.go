@@ -128,11 +128,12 @@ func (l Layout) Kustomize() string { return l.in("kustomize") }
 func (l Layout) Kubeconfig() string      { return l.in("kubeconfig") }
 func (l Layout) AgentKubeconfig() string { return l.in("agent.kubeconfig") }
 
-// Netns, Containerd, Supervisor, Lock and Pids are below Run.
+// Netns, Containerd, Supervisor, Lock, Ready and Pids are below Run.
 func (l Layout) Netns() string           { return filepath.Join(l.Run, "netns") }
 func (l Layout) Containerd() string      { return filepath.Join(l.Run, "containerd.sock") }
 func (l Layout) ContainerdState() string { return filepath.Join(l.Run, "containerd") }
 func (l Layout) Supervisor() string      { return filepath.Join(l.Run, "supervisor.sock") }
 func (l Layout) Lock() string            { return filepath.Join(l.Run, "lock") }
 func (l Layout) Owner() string           { return filepath.Join(l.Run, "checkout") }
+func (l Layout) Ready() string           { return filepath.Join(l.Run, "ready") }
 func (l Layout) Pids(name string) string { return filepath.Join(l.Run, "pids", name) }

@@ -21,8 +21,9 @@ import (
 	"github.com/kafkalab/kafkalab/k8s-sandbox/layout"
 )
 
-// Up makes what is missing. Called twice it changes nothing but the port table, which it replaces in one transaction.
-func Up(ctx context.Context, l layout.Layout, ports []layout.Port) error {
+// Up makes what is missing. Called twice it changes nothing but the port table, which it replaces in one transaction. With published, the
+// "machine" is a container: the ports are also for what Docker sends to its address, which is what its published ports are.
+func Up(ctx context.Context, l layout.Layout, ports []layout.Port, published bool) error {
 	if err := ensureNamespace(ctx, l.Netns()); err != nil {
 		return err
 	}
@@ -33,7 +34,12 @@ func Up(ctx context.Context, l layout.Layout, ports []layout.Port) error {
 			return err
 		}
 	}
-	return input(ctx, rules(ports), "nft", "-f", "-")
+	if published {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			return fmt.Errorf("turn forwarding on: %w", err)
+		}
+	}
+	return input(ctx, rules(ports, published), "nft", "-f", "-")
 }
 
 // Down removes what Up made. What is not there is not an error.
@@ -129,19 +135,29 @@ func link(ctx context.Context, l layout.Layout) error {
 }
 
 // rules is the machine's one table. Only what this machine itself sends to its loopback is led into the namespace; what another
-// machine sends, or what the machine forwards for others (Docker turns forwarding on), never is.
-func rules(ports []layout.Port) string {
+// machine sends, or what the machine forwards for others (Docker turns forwarding on), never is, unless the ports are published.
+func rules(ports []layout.Port, published bool) string {
 	var b strings.Builder
-	t := layout.NFTable
-	fmt.Fprintf(&b, "%stable ip %s {\n", noTable(), t)
-	b.WriteString("\tchain output {\n\t\ttype nat hook output priority -110; policy accept;\n")
-	for _, p := range ports {
-		fmt.Fprintf(&b, "\t\tip daddr 127.0.0.1 tcp dport %d dnat to %s:%d\n", p.Host, layout.NodeIP, p.Node)
+	link := layout.HostLink
+	lead := func(chain, hook, which string) {
+		fmt.Fprintf(&b, "\tchain %s {\n\t\ttype nat hook %s priority -110; policy accept;\n", chain, hook)
+		for _, p := range ports {
+			fmt.Fprintf(&b, "\t\t%s tcp dport %d dnat to %s:%d\n", which, p.Host, layout.NodeIP, p.Node)
+		}
+		b.WriteString("\t}\n")
 	}
-	fmt.Fprintf(&b, "\t}\n\tchain postrouting {\n\t\ttype nat hook postrouting priority 90; policy accept;\n"+
-		"\t\toifname %q snat to %s\n\t}\n", layout.HostLink, layout.HostIP)
-	fmt.Fprintf(&b, "\tchain forward {\n\t\ttype filter hook forward priority -10; policy accept;\n"+
-		"\t\toifname %[1]q drop\n\t\tiifname %[1]q drop\n\t}\n}\n", layout.HostLink)
+	fmt.Fprintf(&b, "%stable ip %s {\n", noTable(), layout.NFTable)
+	lead("output", "output", "ip daddr 127.0.0.1")
+	if published {
+		lead("prerouting", "prerouting", fmt.Sprintf(`iifname != { "lo", %q }`, link))
+	}
+	fmt.Fprintf(&b, "\tchain postrouting {\n\t\ttype nat hook postrouting priority 90; policy accept;\n"+
+		"\t\toifname %q snat to %s\n\t}\n", link, layout.HostIP)
+	b.WriteString("\tchain forward {\n\t\ttype filter hook forward priority -10; policy accept;\n")
+	if published { // exactly the connections that were led in above, there and back
+		fmt.Fprintf(&b, "\t\toifname %[1]q ct status dnat accept\n\t\tiifname %[1]q ct status dnat accept\n", link)
+	}
+	fmt.Fprintf(&b, "\t\toifname %[1]q drop\n\t\tiifname %[1]q drop\n\t}\n}\n", link)
 	return b.String()
 }
 

@@ -28,7 +28,7 @@ type Existing struct {
 
 // Up needs KUBECONFIG (or a context that kubectl finds by itself) and IMAGE_PREFIX: a registry that the cluster can pull from.
 func (e Existing) Up(ctx context.Context) error {
-	if err := e.check(ctx); err != nil {
+	if err := e.Check(ctx); err != nil {
 		return err
 	}
 	if err := e.checkNamespaces(ctx); err != nil {
@@ -99,7 +99,17 @@ func (e Existing) prepare(ctx context.Context, what string) (dir string, err err
 	return dir, nil
 }
 
-func (e Existing) check(ctx context.Context) error {
+// Status and Logs of somebody's cluster are for their own tools.
+func (e Existing) Status(context.Context) error { return errTheirs }
+
+// Logs is as Status.
+func (e Existing) Logs(context.Context, string) error { return errTheirs }
+
+var errTheirs = errors.New("ask your cluster: kubectl get pods -n kafkalab, kubectl logs -n kafkalab tuner-0, and kubectl port-forward -n kafkalab " +
+	"tuner-0 9500 for the tuner's page")
+
+// Check says what would make Up fail before it begins.
+func (e Existing) Check(ctx context.Context) error {
 	var prefix error
 	if e.Getenv("IMAGE_PREFIX") == "" {
 		prefix = errors.New("IMAGE_PREFIX: want the registry and folder that the cluster pulls from, such as registry.example.com/lab " +

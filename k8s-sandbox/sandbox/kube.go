@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,9 +45,17 @@ func (s *Sandbox) nodeReady(ctx context.Context) error {
 	return nil
 }
 
-// images are the lab's, in the order in which they are needed.
-func images() []string {
-	return []string{"pause", "coredns", "kafka", "loadgen", "exporter", "prometheus", "tuner"}
+// images are the lab's that run as pods, in the order in which they are needed. K3s has a DNS and a pause image of its own.
+func (s *Sandbox) images() []string {
+	own, programs := []string{"pause", "coredns"}, []string{"loadgen", "exporter", "prometheus", "tuner"}
+	switch s.conf.Where {
+	case InContainer:
+		return append(own, "kafka")
+	case InK3d:
+		return append([]string{"kafka"}, programs...)
+	default:
+		return append(append(own, "kafka"), programs...)
+	}
 }
 
 // ref is the content-addressed name that the image build gave.
@@ -76,7 +85,7 @@ func (s *Sandbox) importImages(ctx context.Context, note func(string)) error {
 	for _, name := range strings.Fields(have) {
 		known[name] = true
 	}
-	for _, image := range images() {
+	for _, image := range s.images() {
 		ref, err := s.ref(image)
 		if err != nil {
 			return err
@@ -179,7 +188,7 @@ func (s *Sandbox) kustomization() (any, error) {
 		NewTag  string `yaml:"newTag"`
 	}
 	var all []image
-	for _, name := range images() {
+	for _, name := range s.images() {
 		if name == "pause" { // the runtime's, not a manifest's
 			continue
 		}
@@ -196,7 +205,7 @@ func (s *Sandbox) kustomization() (any, error) {
 	}
 	return map[string]any{
 		"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-		"resources":  []string{"../../k8s-sandbox/manifests/overlays/local", "settings.yaml"},
+		"resources":  []string{"../../k8s-sandbox/manifests/overlays/" + cmp.Or(string(s.conf.Where), "local"), "settings.yaml"},
 		"components": components,
 		"configMapGenerator": []map[string]any{{
 			"name": "tuner-config", "namespace": "kafkalab", "behavior": "replace", "files": []string{"tuner.yaml"},
@@ -255,60 +264,77 @@ func knobsOf(ctx context.Context, kubectl func(context.Context, ...string) ([]by
 	return knobs, nil
 }
 
-// agentKubeconfig gives agents a token of their own service account. A token that still works is kept.
-func (s *Sandbox) agentKubeconfig(ctx context.Context, _ func(string)) error {
-	file := s.l.AgentKubeconfig()
+// kubeconfigs gives agents, and programs that are no pods, a token of their own service account each.
+func (s *Sandbox) kubeconfigs(ctx context.Context, _ func(string)) error {
+	if err := s.tokenKubeconfig(ctx, "agent", s.l.AgentKubeconfig()); err != nil {
+		return err
+	}
+	if s.conf.Where != InContainer {
+		return nil
+	}
+	for _, account := range []string{"tuner", "prometheus"} {
+		file := filepath.Join(accessDir, account, "kubeconfig")
+		if err := s.tokenKubeconfig(ctx, account, file); err != nil {
+			return err
+		}
+		if err := os.Chown(file, podUser, podUser); err != nil {
+			return fmt.Errorf("give %s to its reader: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// tokenKubeconfig writes the kubeconfig of a service account of namespace kafkalab. One whose token still works is kept.
+func (s *Sandbox) tokenKubeconfig(ctx context.Context, account, file string) error {
 	if _, err := os.Stat(file); err == nil {
 		check := exec.CommandContext(ctx, s.l.Bin("kube"), "kubectl", "--kubeconfig="+file, "auth", "whoami")
 		if check.Run() == nil {
 			return nil
 		}
 	}
-	token, err := s.kubectl(ctx, "create", "token", "agent", "--namespace=kafkalab", "--duration=720h")
+	token, err := s.kubectl(ctx, "create", "token", account, "--namespace=kafkalab", "--duration=720h")
 	if err != nil {
 		return err
 	}
-	ca, err := os.ReadFile(s.l.PKI("ca.crt"))
-	if err != nil {
-		return fmt.Errorf("read authority: %w", err)
-	}
-	return writeTokenKubeconfig(file, fmt.Sprintf("https://127.0.0.1:%d", s.port("kubernetes")), ca, strings.TrimSpace(string(token)))
+	return writeTokenKubeconfig(s.l.Kubeconfig(), file, account, strings.TrimSpace(string(token)))
 }
 
 // waitReady waits until each workload has rolled out and each pod is ready.
 func (s *Sandbox) waitReady(ctx context.Context, note func(string)) error {
-	return wait(ctx, 5*time.Minute, note, func(ctx context.Context) error {
-		out, err := s.kubectl(ctx, "get", "deployments,statefulsets", "-A", "-o", "json")
-		if err != nil {
-			return err
-		}
-		var list struct {
-			Items []struct {
-				Metadata struct {
-					Name, Namespace string
-					Generation      int64
-				}
-				Spec   struct{ Replicas *int64 }
-				Status struct{ ReadyReplicas, UpdatedReplicas, ObservedGeneration int64 }
+	return wait(ctx, 5*time.Minute, note, s.allReady)
+}
+
+func (s *Sandbox) allReady(ctx context.Context) error {
+	out, err := s.kubectl(ctx, "get", "deployments,statefulsets", "-A", "-o", "json")
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Items []struct {
+			Metadata struct {
+				Name, Namespace string
+				Generation      int64
 			}
+			Spec   struct{ Replicas *int64 }
+			Status struct{ ReadyReplicas, UpdatedReplicas, ObservedGeneration int64 }
 		}
-		if err := json.Unmarshal(out, &list); err != nil {
-			return fmt.Errorf("read workloads: %w", err)
+	}
+	if err := json.Unmarshal(out, &list); err != nil {
+		return fmt.Errorf("read workloads: %w", err)
+	}
+	var waiting []string
+	for _, w := range list.Items {
+		want := int64(1)
+		if w.Spec.Replicas != nil {
+			want = *w.Spec.Replicas
 		}
-		var waiting []string
-		for _, w := range list.Items {
-			want := int64(1)
-			if w.Spec.Replicas != nil {
-				want = *w.Spec.Replicas
-			}
-			if w.Status.ReadyReplicas < want || w.Status.UpdatedReplicas < want || w.Status.ObservedGeneration < w.Metadata.Generation {
-				waiting = append(waiting, w.Metadata.Namespace+"/"+w.Metadata.Name)
-			}
+		if w.Status.ReadyReplicas < want || w.Status.UpdatedReplicas < want || w.Status.ObservedGeneration < w.Metadata.Generation {
+			waiting = append(waiting, w.Metadata.Namespace+"/"+w.Metadata.Name)
 		}
-		if len(waiting) > 0 || len(list.Items) == 0 {
-			sort.Strings(waiting)
-			return fmt.Errorf("waiting for %s", strings.Join(waiting, ", "))
-		}
-		return nil
-	})
+	}
+	if len(waiting) > 0 || len(list.Items) == 0 {
+		sort.Strings(waiting)
+		return fmt.Errorf("waiting for %s", strings.Join(waiting, ", "))
+	}
+	return nil
 }

@@ -11,9 +11,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kafkalab/kafkalab/k8s-sandbox/cgroup"
 	"github.com/kafkalab/kafkalab/k8s-sandbox/layout"
 )
 
@@ -45,40 +47,71 @@ func Missing() []string {
 	return missing
 }
 
-// Limits are what a broker may use: what was asked for, cut to what the machine has, and shared by all brokers.
+// Limits are what a broker may use: what was asked for, cut to what there is, and shared by all brokers.
 type Limits struct {
 	CPUs   string // a Kubernetes quantity, e.g. 1500m
 	Memory string // e.g. 4Gi
 	Said   string // one line for people: what and why
 }
 
+// Room is what there is to share between Kafka and others, and what those need of it.
+type Room struct {
+	CPUs, OthersCPUs     float64
+	Memory, OthersMemory int64
+	Where, Others        string // for people
+}
+
+// Machine is the room on this machine, where the whole stack runs.
+func Machine() Room {
+	return Room{CPUs: float64(runtime.NumCPU()), Memory: totalMemory(), OthersCPUs: 0.5, OthersMemory: 3 << 30,
+		Where: "this machine", Others: "the rest of the stack"}
+}
+
+// Container is the room in a container of that size, where Kubernetes and Kafka run; the rest of the stack is in others.
+func Container(cpus float64, memory int64) Room {
+	return Room{CPUs: cpus, Memory: memory, OthersCPUs: 0.5, OthersMemory: 1 << 30, Where: "the container", Others: "Kubernetes"}
+}
+
+// thisContainer is the room in the container that this process runs in: the machine's, as far as the container's limits let it.
+func thisContainer() Room {
+	cpus, memory := float64(runtime.NumCPU()), totalMemory()
+	c, m := cgroup.Bound(cgroup.Top)
+	if c > 0 {
+		cpus = min(cpus, c)
+	}
+	if m > 0 {
+		memory = min(memory, m)
+	}
+	return Container(cpus, memory)
+}
+
 const (
 	defaultCPUs   = 4.0
 	defaultMemory = 4 << 30
 	minMemory     = 768 << 20 // for one broker: 256 MB heap, the JVM's own needs, and page cache to speak of
-	othersCPUs    = 0.5       // what the control plane and the lab's own pods ask for
-	othersMemory  = 3 << 30
 )
 
-// LimitsOf reads SANDBOX_CPUS and SANDBOX_MEMORY: what Kafka gets in all.
-func LimitsOf(getenv func(string) string, brokers int) (Limits, error) {
-	var errs []error
-	cpus, err := parseCPUs(getenv("SANDBOX_CPUS"))
-	errs = append(errs, err)
-	memory, err := parseMemory(getenv("SANDBOX_MEMORY"))
-	errs = append(errs, err)
-	if err := errors.Join(errs...); err != nil {
+// Asked reads SANDBOX_CPUS and SANDBOX_MEMORY.
+func Asked(getenv func(string) string) (cpus float64, memory int64, err error) {
+	cpus, err1 := parseCPUs(getenv("SANDBOX_CPUS"))
+	memory, err2 := parseMemory(getenv("SANDBOX_MEMORY"))
+	return cpus, memory, errors.Join(err1, err2)
+}
+
+// LimitsOf is what Kafka gets in all, and each broker of it.
+func LimitsOf(getenv func(string) string, brokers int, room Room) (Limits, error) {
+	cpus, memory, err := Asked(getenv)
+	if err != nil {
 		return Limits{}, err
 	}
 	asked := Limits{CPUs: quantityCPUs(cpus), Memory: quantityMemory(memory)}
-	machineCPUs, machineMemory := float64(runtime.NumCPU()), totalMemory()
-	cpus = min(cpus, max(0.5, machineCPUs-othersCPUs))
-	memory = max(int64(brokers)*minMemory, min(memory, machineMemory-othersMemory))
+	cpus = min(cpus, max(0.5, room.CPUs-room.OthersCPUs))
+	memory = max(int64(brokers)*minMemory, min(memory, room.Memory-room.OthersMemory))
 	got := Limits{CPUs: quantityCPUs(cpus), Memory: quantityMemory(memory)}
 	got.Said = fmt.Sprintf("Kafka gets %s CPUs and %s of memory", got.CPUs, got.Memory)
 	if got.CPUs != asked.CPUs || got.Memory != asked.Memory {
-		got.Said += fmt.Sprintf(" (asked for %s and %s; this machine has %g CPUs and %s, and the rest of the stack needs its share)",
-			asked.CPUs, asked.Memory, machineCPUs, quantityMemory(machineMemory))
+		got.Said += fmt.Sprintf(" (asked for %s and %s; %s has %g CPUs and %s, and %s needs its share)",
+			asked.CPUs, asked.Memory, room.Where, room.CPUs, quantityMemory(room.Memory), room.Others)
 	}
 	if brokers > 1 {
 		got.CPUs, got.Memory = quantityCPUs(cpus/float64(brokers)), quantityMemory(memory/int64(brokers)>>20<<20)
@@ -158,6 +191,15 @@ func (s *Sandbox) Check(start bool) error {
 	if err := s.checkSystem(); err != nil {
 		return err
 	}
+	errs := []error{checkTools()}
+	if start {
+		errs = append(errs, s.checkAddresses())
+	}
+	return errors.Join(append(errs, s.checkRoom())...)
+}
+
+// checkTools looks for what a build needs besides the packages of images.
+func checkTools() error {
 	var errs []error
 	for _, tool := range []struct{ program, pkg, why string }{
 		{"java", "openjdk-17-jre-headless", "fetching Kafka's distribution"},
@@ -168,10 +210,7 @@ func (s *Sandbox) Check(start bool) error {
 			errs = append(errs, fmt.Errorf("%s is missing, which %s needs: install %s", tool.program, tool.why, tool.pkg))
 		}
 	}
-	if start {
-		errs = append(errs, s.checkAddresses())
-	}
-	return errors.Join(append(errs, s.checkRoom())...)
+	return errors.Join(errs...)
 }
 
 func (s *Sandbox) checkSystem() error {
@@ -194,13 +233,12 @@ func (s *Sandbox) preflight() error {
 	if missing := Missing(); len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("missing Debian packages: apt-get install -y --no-install-recommends %s", strings.Join(missing, " ")))
 	}
-	return errors.Join(append(errs, s.checkAddresses(), s.checkRoom(), s.checkTunerFile())...)
+	return errors.Join(append(errs, s.checkAddresses(), s.checkRoom(), checkTunerFile(s.l, s.tunerFile()))...)
 }
 
 // checkTunerFile asks the tuner itself: in its pod a bad file would only be seen as a container that ends again and again.
-func (s *Sandbox) checkTunerFile() error {
-	file := s.tunerFile()
-	out, err := exec.Command(s.l.Bin("tuner"), "run", "--config.check", "--config.file="+file).CombinedOutput()
+func checkTunerFile(l layout.Layout, file string) error {
+	out, err := exec.Command(l.Bin("tuner"), "run", "--config.check", "--config.file="+file).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("the tuner does not take %s: %w:\n%s", file, err, strings.TrimSpace(string(out)))
 	}
@@ -246,20 +284,29 @@ func (s *Sandbox) checkOwner() error {
 	return fmt.Errorf("another checkout's sandbox is on this machine: %s (run make down there first)", owner)
 }
 
-// checkPorts tries to bind each address. Once our own rules lead it into the sandbox, nobody needs to have bound it.
+// checkPorts leaves those of a sandbox that is up alone.
 func (s *Sandbox) checkPorts() error {
 	if s.running() {
 		return nil
 	}
+	return freePorts(s.ports)
+}
+
+// freePorts tries to bind each address, and to reach somebody there: the ports of an embedded sandbox are led into it by the kernel.
+func freePorts(ports []layout.Port) error {
 	var errs []error
-	for _, p := range s.ports {
+	for _, p := range ports {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Host))
 		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("port for %s: %s is in use%s: end what listens there or set %s to another port", p.Name, addr, listener(p.Host), p.Env))
-			continue
+		if err == nil {
+			l.Close()
+			var c net.Conn
+			if c, err = net.DialTimeout("tcp", addr, time.Second); err != nil {
+				continue
+			}
+			c.Close()
 		}
-		l.Close()
+		errs = append(errs, fmt.Errorf("port for %s: %s is in use%s: end what listens there or set %s to another port", p.Name, addr, listener(p.Host), p.Env))
 	}
 	return errors.Join(errs...)
 }

@@ -11,7 +11,7 @@ import (
 func env(vars map[string]string) func(string) string { return func(k string) string { return vars[k] } }
 
 func TestLimitsAreNeverMoreThanTheMachineHas(t *testing.T) {
-	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "256", "SANDBOX_MEMORY": "900Gi"}), 1)
+	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "256", "SANDBOX_MEMORY": "900Gi"}), 1, sandbox.Machine())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,14 +21,14 @@ func TestLimitsAreNeverMoreThanTheMachineHas(t *testing.T) {
 }
 
 func TestLimitsAsked(t *testing.T) {
-	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.5", "SANDBOX_MEMORY": "1g"}), 1)
+	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.5", "SANDBOX_MEMORY": "1g"}), 1, sandbox.Machine())
 	if err != nil || l.CPUs != "500m" || l.Memory != "1Gi" {
 		t.Errorf("got %+v, %v", l, err)
 	}
 }
 
 func TestBrokersShareTheLimits(t *testing.T) {
-	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.75", "SANDBOX_MEMORY": "3Gi"}), 3)
+	l, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": "0.75", "SANDBOX_MEMORY": "3Gi"}), 3, sandbox.Machine())
 	if err != nil || l.CPUs != "250m" || l.Memory != "1Gi" || !strings.Contains(l.Said, "each of 3 brokers 250m and 1Gi") {
 		t.Errorf("got %+v, %v", l, err)
 	}
@@ -57,12 +57,12 @@ func TestEveryBadSettingIsNamedAtOnce(t *testing.T) {
 
 func TestLimitsRefuseNonsense(t *testing.T) {
 	for _, v := range []string{"NaN", "-1", "0", "Inf", "1e9"} {
-		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": v}), 1); err == nil {
+		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_CPUS": v}), 1, sandbox.Machine()); err == nil {
 			t.Errorf("SANDBOX_CPUS=%s passes", v)
 		}
 	}
 	for _, v := range []string{"NaNGi", "-4Gi", "10Mi", "4Ti", "1e99Gi"} {
-		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_MEMORY": v}), 1); err == nil {
+		if _, err := sandbox.LimitsOf(env(map[string]string{"SANDBOX_MEMORY": v}), 1, sandbox.Machine()); err == nil {
 			t.Errorf("SANDBOX_MEMORY=%s passes", v)
 		}
 	}

@@ -28,12 +28,23 @@ import (
 	"github.com/kafkalab/kafkalab/k8s-sandbox/supervise"
 )
 
-// Config says where and with what. All but Getenv are required.
+// Config says where and with what. Checkout and Out are required.
 type Config struct {
 	Checkout string
 	Getenv   func(string) string
 	Out      io.Writer
+	Where    Where
 }
+
+// Where is a place that the lab's manifests know: the name of its overlay. Without one it is this machine.
+type Where string
+
+// The places. In the container of compose.yml only Kubernetes and Kafka run, inside the container's limits; the programs are in others beside it.
+const (
+	OnMachine   Where = ""
+	InContainer Where = "compose"
+	InK3d       Where = "k3d"
+)
 
 // Sandbox is the embedded sandbox of one checkout.
 type Sandbox struct {
@@ -54,7 +65,11 @@ func New(c Config) (*Sandbox, error) {
 	}
 	brokers, err0 := brokersOf(c.Getenv)
 	ports, err1 := layout.Ports(c.Getenv, brokers)
-	limits, err2 := LimitsOf(c.Getenv, brokers)
+	room := Machine()
+	if c.Where == InContainer {
+		ports, room = inside(ports), thisContainer()
+	}
+	limits, err2 := LimitsOf(c.Getenv, brokers, room)
 	if err := errors.Join(err0, err1, err2, checkSettings(c.Getenv)); err != nil {
 		return nil, err
 	}
@@ -77,6 +92,10 @@ func (s *Sandbox) Up(ctx context.Context) error {
 	if err := s.sameBrokers(ctx); err != nil {
 		return err
 	}
+	return s.up(ctx)
+}
+
+func (s *Sandbox) up(ctx context.Context) error {
 	fmt.Fprintln(s.conf.Out, s.limits.Said)
 	steps := progress.New(s.conf.Out, 6)
 	do := func(what string, f func(ctx context.Context, note func(string)) error) func() error {
@@ -87,7 +106,7 @@ func (s *Sandbox) Up(ctx context.Context) error {
 		do("Kubernetes", s.startKubernetes),
 		do("images", s.importImages),
 		do("manifests", s.apply),
-		do("agent's kubeconfig", s.agentKubeconfig),
+		do("kubeconfigs", s.kubeconfigs),
 		do("pods ready", s.waitReady),
 	} {
 		if err := step(); err != nil {
@@ -100,8 +119,13 @@ func (s *Sandbox) Up(ctx context.Context) error {
 
 // Addresses tells people where to look.
 func (s *Sandbox) Addresses() string {
+	return addresses(s.ports) + fmt.Sprintf("  %-11s %s (administrator), %s (agent)\n  %-11s %s/latency.txt, latency.json\n",
+		"kubeconfig", s.l.Kubeconfig(), s.l.AgentKubeconfig(), "status", s.l.Status)
+}
+
+func addresses(ports []layout.Port) string {
 	var b strings.Builder
-	for _, p := range s.ports {
+	for _, p := range ports {
 		scheme := "http://"
 		switch p.Name {
 		case "kubernetes":
@@ -111,8 +135,6 @@ func (s *Sandbox) Addresses() string {
 		}
 		fmt.Fprintf(&b, "  %-11s %s127.0.0.1:%d\n", p.Name, scheme, p.Host)
 	}
-	fmt.Fprintf(&b, "  %-11s %s (administrator), %s (agent)\n", "kubeconfig", s.l.Kubeconfig(), s.l.AgentKubeconfig())
-	fmt.Fprintf(&b, "  %-11s %s/latency.txt, latency.json\n", "status", s.l.Status)
 	return b.String()
 }
 
@@ -140,7 +162,10 @@ func (s *Sandbox) prepare(ctx context.Context, _ func(string)) error {
 	if err := s.recordMachine(); err != nil {
 		return err
 	}
-	dirs := []string{s.l.Data("kafka"), s.l.Data("prometheus"), s.l.Data("tuner"), s.l.Status}
+	dirs := []string{s.l.Data("kafka"), s.l.Data("prometheus"), s.l.Data("tuner")}
+	if s.conf.Where == OnMachine { // in a container it is a volume that only the tuner may write to
+		dirs = append(dirs, s.l.Status)
+	}
 	for n := 1; n < s.brokers; n++ {
 		dirs = append(dirs, s.l.Data(fmt.Sprintf("kafka-%d", n)))
 	}
@@ -164,7 +189,7 @@ func (s *Sandbox) prepare(ctx context.Context, _ func(string)) error {
 			return err
 		}
 	}
-	return network.Up(ctx, s.l, s.ports)
+	return network.Up(ctx, s.l, s.ports, s.conf.Where == InContainer)
 }
 
 const (
@@ -172,8 +197,10 @@ const (
 	systemGroup = layout.CgroupRoot + "/system"
 )
 
-func (s *Sandbox) port(name string) int {
-	for _, p := range s.ports {
+func (s *Sandbox) port(name string) int { return portOf(s.ports, name) }
+
+func portOf(ports []layout.Port, name string) int {
+	for _, p := range ports {
 		if p.Name == name {
 			return p.Host
 		}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -89,22 +90,34 @@ func withMode(file []byte, mode string) []byte {
 	return append([]byte("mode: "+mode+"\n"), file...)
 }
 
-// writeTokenKubeconfig replaces the file whole; only its owner may read it.
-func writeTokenKubeconfig(file, server string, ca []byte, token string) error {
+// writeTokenKubeconfig writes the kubeconfig of a user with a token. The cluster is the administrator's.
+func writeTokenKubeconfig(admin, file, user, token string) error {
+	theirs, err := clientcmd.LoadFromFile(admin)
+	if err != nil {
+		return fmt.Errorf("read the administrator's kubeconfig: %w", err)
+	}
+	current := theirs.Contexts[theirs.CurrentContext]
+	if current == nil || theirs.Clusters[current.Cluster] == nil {
+		return fmt.Errorf("%s: names no cluster", admin)
+	}
 	conf := clientcmdapi.NewConfig()
-	cluster, auth, context := clientcmdapi.NewCluster(), clientcmdapi.NewAuthInfo(), clientcmdapi.NewContext()
-	cluster.Server, cluster.CertificateAuthorityData = server, ca
+	cluster, auth, context := theirs.Clusters[current.Cluster], clientcmdapi.NewAuthInfo(), clientcmdapi.NewContext()
 	auth.Token = token
-	context.Cluster, context.AuthInfo, context.Namespace = "kafkalab", "agent", "kafka"
-	conf.Clusters["kafkalab"], conf.AuthInfos["agent"], conf.Contexts["agent"] = cluster, auth, context
-	conf.CurrentContext = "agent"
+	context.Cluster, context.AuthInfo, context.Namespace = "kafkalab", user, "kafka"
+	conf.Clusters["kafkalab"], conf.AuthInfos[user], conf.Contexts[user] = cluster, auth, context
+	conf.CurrentContext = user
 	data, err := clientcmd.Write(*conf)
 	if err != nil {
-		return fmt.Errorf("encode agent's kubeconfig: %w", err)
+		return fmt.Errorf("encode kubeconfig of %s: %w", user, err)
 	}
+	return writeSecret(file, data)
+}
+
+// writeSecret replaces the file whole; only its owner may read it.
+func writeSecret(file string, data []byte) error {
 	tmp := file + ".tmp"
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return fmt.Errorf("write agent's kubeconfig: %w", err)
+		return fmt.Errorf("write %s: %w", filepath.Base(file), err)
 	}
 	return os.Rename(tmp, file)
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os/exec"
 	"text/tabwriter"
 	"time"
 
+	"github.com/kafkalab/kafkalab/k8s-sandbox/layout"
 	"github.com/kafkalab/kafkalab/k8s-sandbox/progress"
 	"github.com/kafkalab/kafkalab/k8s-sandbox/supervise"
 )
@@ -38,9 +40,13 @@ func (s *Sandbox) Status(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(s.conf.Out, "\n%s\n", pods)
-	// Rates, P99, knobs and changes are the tuner's to tell.
-	tuner := exec.CommandContext(ctx, s.l.Bin("tuner"), "status", fmt.Sprintf("--address=http://127.0.0.1:%d", s.port("tuner")))
-	tuner.Stdout, tuner.Stderr = s.conf.Out, s.conf.Out
+	return tunerStatus(ctx, s.l, s.port("tuner"), s.conf.Out)
+}
+
+// tunerStatus shows rates, P99, knobs and changes, which are the tuner's to tell.
+func tunerStatus(ctx context.Context, l layout.Layout, port int, out io.Writer) error {
+	tuner := exec.CommandContext(ctx, l.Bin("tuner"), "status", fmt.Sprintf("--address=http://127.0.0.1:%d", port))
+	tuner.Stdout, tuner.Stderr = out, out
 	if err := tuner.Run(); err != nil {
 		return fmt.Errorf("ask the tuner: %w", err)
 	}
