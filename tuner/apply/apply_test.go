@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -281,6 +282,14 @@ func TestAuthors(t *testing.T) {
 	}
 	if got := (apply.View{}).Author(heap); got != "unknown" {
 		t.Errorf("want unknown when nobody says (got %s)", got)
+	}
+	for variable, want := range map[string]string{heap: "unknown (under the name of the tuner)", "KAFKA_NUM_IO_THREADS": "kubectl-patch"} {
+		before := v
+		before.Env = maps.Clone(v.Env)
+		before.Env[variable] = "as it was when the tuner had written last"
+		if o := v.Since(before); o == nil || o.Author != want {
+			t.Errorf("%s: want it put down to %s (got %+v)", variable, want, o)
+		}
 	}
 }
 

@@ -33,8 +33,16 @@ func (v View) Since(before View) *Outside {
 	if other == nil {
 		a = v.newcomer(before)
 	}
+	for _, name := range other {
+		if ours := v.Authors[name]; v.ByUs(name) && !ours.Time.Before(a.Time) {
+			a = Author{Manager: underOurName, Time: ours.Time}
+		}
+	}
 	return &Outside{Author: a.name(), Time: a.Time, Variables: other}
 }
+
+// underOurName stands for an author who gave the tuner's name for their own: what the tuner itself wrote is in the view before.
+const underOurName = "unknown (under the name of the tuner)"
 
 // newcomer is who wrote the spec since the view before. The API server's times are whole seconds: the newest alone could be another who wrote in the
 // same one.
