@@ -35,7 +35,7 @@ func TestTheProgramWritesAnnotations(t *testing.T) {
 	}))
 	defer grafana.Close()
 	token := write(t, "token", "secret\n")
-	args, address := alone(t, "mode: auto", "mode: observe", "links:", fmt.Sprintf("grafana: {url: %q, token_file: %q}\nlinks:", grafana.URL, token))
+	args, address := alone(t, "mode: auto", "mode: observe", "revert: true", "revert: false", "links:", fmt.Sprintf("grafana: {url: %q, token_file: %q}\nlinks:", grafana.URL, token))
 	ctx, cancel := context.WithCancel(t.Context())
 	var out, errs buffer
 	done := make(chan int, 1)

@@ -41,7 +41,7 @@ type parts struct {
 	config   trial.Config // of each term's runner
 	seat     seat
 	target   func(term int64) (target, error) // as the holder of that term of the lease writes to it
-	election *lead.Election                   // nil: the mode acts never
+	election *lead.Election                   // nil: the file lets it act never
 	board    *status.Board
 	audit    *audit.Book
 	notes    *annotate.Worker // nil: the file names no Grafana
@@ -57,11 +57,13 @@ type parts struct {
 
 // serve runs the tuner until ctx ends. What needs no other program is checked first, so that a mistake is the first thing to be seen.
 func serve(ctx context.Context, s settings, file config.File, log *slog.Logger) error {
-	if s.dryRun && file.Mode.Acts() {
+	if s.dryRun && file.Acts() {
 		log.Info("dry run: says what it would do and does nothing", "mode", file.Mode)
-		file.Mode = config.Recommend
+		if file.Revert = false; file.Mode.Acts() {
+			file.Mode = config.Recommend
+		}
 	}
-	if err := tryLedger(s.ledger, file.Mode); err != nil {
+	if err := tryLedger(s.ledger, file.Acts()); err != nil {
 		return err
 	}
 	p, err := assemble(s, file, log)
@@ -78,12 +80,12 @@ func serve(ctx context.Context, s settings, file config.File, log *slog.Logger) 
 }
 
 // tryLedger finds out whether the ledger can be written. That another tuner writes it is in order where that one may hold the lease.
-func tryLedger(path string, mode config.Mode) error {
+func tryLedger(path string, elects bool) error {
 	book, _, err := ledger.Open(path)
 	switch {
 	case err == nil:
 		return book.Close()
-	case errors.Is(err, ledger.ErrLocked) && mode.Acts():
+	case errors.Is(err, ledger.ErrLocked) && elects:
 		return nil
 	}
 	return err
@@ -113,7 +115,7 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 		return nil, err
 	}
 	p.brokers = apply.Brokers{
-		Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second, Elect: file.Mode.Acts(),
+		Bootstrap: file.Target.Bootstrap, JVM: file.Target.JVMMetrics, Knobs: file.Space(), Timeout: 5 * time.Second, Elect: file.Acts(),
 		Security: file.Target.Security(),
 	}
 	if p.target, err = reach(clients, file, p.brokers, log); err != nil {
@@ -138,7 +140,7 @@ func assemble(s settings, file config.File, log *slog.Logger) (*parts, error) {
 			return nil, err
 		}
 	}
-	if file.Mode.Acts() {
+	if file.Acts() {
 		if err := p.elect(clients.Kube); err != nil {
 			return nil, err
 		}

@@ -11,9 +11,9 @@ func annotations() []*dashboard.AnnotationQueryBuilder {
 	all := []*dashboard.AnnotationQueryBuilder{}
 	for _, a := range []struct{ name, colour, outcomes string }{
 		{"Attempted", "blue", "attempted"},
-		{"Kept", "green", "kept"},
-		{"Taken back", "red", "reverted|inconclusive"},
-		{"By others", "purple", "outside"},
+		{"Kept, or better", "green", "kept|better"},
+		{"Taken back, or worse", "red", "reverted|inconclusive|worse"},
+		{"By others", "purple", "outside|not-better"},
 	} {
 		// The value is the time: without UseValueForTime there would be a mark wherever the series exists.
 		all = append(all, dashboard.NewAnnotationQueryBuilder().Name(a.name).Datasource(source()).Enable(true).Hide(false).IconColor(a.colour).

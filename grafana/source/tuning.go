@@ -77,7 +77,8 @@ func changes() *table.PanelBuilder {
 		OverrideByName("outcome", []dashboard.DynamicConfigValue{
 			{Id: "custom.cellOptions", Value: map[string]string{"type": "color-text"}},
 			{Id: "mappings", Value: words(word{"attempted", "attempted", "blue"}, word{"kept", "kept", "green"}, word{"reverted", "reverted", "red"},
-				word{"inconclusive", "inconclusive", "orange"}, word{"outside", "outside", "purple"})},
+				word{"inconclusive", "inconclusive", "orange"}, word{"outside", "outside", "purple"}, word{"better", "better", "green"},
+				word{"not-better", "not better", "orange"}, word{"worse", "worse", "red"})},
 		})
 }
 

@@ -2,6 +2,7 @@ package chart_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"reflect"
@@ -136,8 +137,9 @@ func compare(t *testing.T, path string, n node, of reflect.Type, leaveOut []stri
 // In the modes that look there is no right to change anything but Events; in those that act, to patch one object and to hold one lease.
 func TestRightsAreThoseOfTheMode(t *testing.T) {
 	for _, kind := range []string{"StatefulSet", "Deployment", "Kafka"} {
-		for _, mode := range []config.Mode{config.Observe, config.Recommend, config.Approve, config.Auto} {
-			v := over(t, read(t, example("look")), "{kafka: {kind: "+kind+"}, tuner: {mode: "+string(mode)+"}}")
+		for _, f := range []config.File{{Mode: config.Observe}, {Mode: config.Observe, Revert: true}, {Mode: config.Recommend}, {Mode: config.Recommend, Revert: true}, {Mode: config.Approve}, {Mode: config.Auto}} {
+			mode := fmt.Sprintf("%s, config: {revert: %t}", f.Mode, f.Revert)
+			v := over(t, read(t, example("look")), "{kafka: {kind: "+kind+"}, tuner: {mode: "+mode+"}}")
 			patched, leases := 0, 0
 			for _, o := range objects(t, render(t, v)) {
 				if o.GetKind() == "ClusterRole" || o.GetKind() == "ClusterRoleBinding" {
@@ -169,7 +171,7 @@ func TestRightsAreThoseOfTheMode(t *testing.T) {
 				}
 			}
 			want := 0
-			if mode.Acts() {
+			if f.Acts() {
 				want = 1
 			}
 			if patched != want || leases != 3*want {

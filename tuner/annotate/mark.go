@@ -63,10 +63,13 @@ func ofTrial(t study.Trial, book, target string) mark {
 		steps, knobs = append(steps, step(c.Knob, c.OldText, c.NewText)), append(knobs, c.Knob)
 	}
 	text := fmt.Sprintf("%s in trial %d: %s", outcome, t.Number, strings.Join(steps, ", "))
+	if t.Purpose == ledger.Scored {
+		text = fmt.Sprintf("changed by %s, trial %d: %s: %s", t.By, t.Number, outcome, strings.Join(steps, ", "))
+	}
 	if t.Phase.Done() && t.Verdict != nil {
 		text += fmt.Sprintf(", %+.1f %%", t.Verdict.Effect*100)
 	}
-	m.text, m.tags = written(text, t.Reason), tags(book, m.key, outcome, study.Author, target, knobs)
+	m.text, m.tags = written(text, t.Reason), tags(book, m.key, outcome, t.By, target, knobs)
 	return m
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/orders"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
 	"github.com/kafkalab/kafkalab/tuner/trial"
 )
 
@@ -52,8 +53,12 @@ func snapshot() status.Snapshot {
 			{Number: 2, Changes: []status.Step{{Knob: "io", Old: 4, New: 8}, {Knob: "heap", Old: 256, New: 512}}, Purpose: "asked", Outcome: "reverted", Failure: "guard:slow", Violation: 14, Reason: "guard slow: want at most 1 (got 9)", Ended: &ended},
 		},
 		Changes: []status.Change{
-			{Trial: 1, Knob: "io", Old: "2", New: "4", Outcome: "kept", Reason: "goodput went up"},
+			{Trial: 1, Author: study.Author, Knob: "io", Old: "2", New: "4", Outcome: "kept", Reason: "goodput went up"},
 			{Author: "kubectl", Knob: "heap", Old: "-Xmx1g", New: "-Xmx256m", Outcome: "outside"},
+			{Trial: 4, Author: "vibectl", Knob: "net", Old: "1", New: "3", Outcome: "attempted"},
+			{Trial: 4, Author: "vibectl", Knob: "net", Old: "1", New: "3", Outcome: "better", Reason: "goodput rose"},
+			{Trial: 5, Author: "vibectl", Knob: "heap", Old: "-Xmx256m", New: "-Xmx9g", Outcome: "attempted"},
+			{Trial: 5, Author: "vibectl", Knob: "heap", Old: "-Xmx256m", New: "-Xmx9g", Outcome: "reverted"},
 		},
 		Queue: []status.Order{
 			{By: "kim", Knobs: map[string]int64{"io": 8}},
@@ -127,7 +132,7 @@ func TestQuestions(t *testing.T) {
 		"trials/1":    {200, `"effect": 0.12`},
 		"trials/3":    {404, `trial: want 1..2 (got \"3\")`},
 		"trials/x":    {404, `trial: want 1..2 (got \"x\")`},
-		"why":         {200, `io is 4: trial 1 changed it from 2, since goodput went up\nheap is 256: kubectl changed it from -Xmx1g\nnet is not known: as it was found`},
+		"why":         {200, `io is 4: trial 1 changed it from 2, since goodput went up\nheap is 256: kubectl changed it from -Xmx1g\nnet is not known: vibectl changed it from 1, which was scored in trial 4: better: goodput rose`},
 		"why?trial=1": {200, `trial 1: io 2 → 4\nkept, because: goodput went up\neffect on goodput +12.0 %, p = 0.01; measured 1120 records/s at a P99 of 150 ms`},
 		"why?trial=2": {200, `trial 2: io 4 → 8, heap 256 → 512 (asked)\nreverted (guard:slow), because: guard slow: want at most 1 (got 9)\na guard was breached for 14 s`},
 		"why?trial=9": {404, "want 1..2"},

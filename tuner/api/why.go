@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
 // whyTrial says why a trial was made and why it ended as it did.
@@ -69,15 +71,23 @@ func whyNow(s status.Snapshot) string {
 
 // because is the last change that made the knob what it is.
 func because(s status.Snapshot, k status.Knob) string {
+	undone := -1 // the trial whose change was taken back
 	for i := len(s.Changes) - 1; i >= 0; i-- {
 		c := s.Changes[i]
-		if c.Knob != k.Name || c.Outcome != "kept" && c.Outcome != "outside" {
+		if c.Outcome == string(ledger.OutcomeReverted) {
+			undone = c.Trial
+		}
+		theirs := c.Author != study.Author
+		if c.Knob != k.Name || c.Trial == undone || !theirs && c.Outcome != string(ledger.OutcomeKept) {
 			continue
 		}
-		if c.Outcome == "outside" {
+		switch {
+		case !theirs:
+			return fmt.Sprintf("trial %d changed it from %s, since %s", c.Trial, c.Old, c.Reason)
+		case c.Trial == 0 || c.Outcome == study.Attempted:
 			return fmt.Sprintf("%s changed it from %s", c.Author, c.Old)
 		}
-		return fmt.Sprintf("trial %d changed it from %s, since %s", c.Trial, c.Old, c.Reason)
+		return fmt.Sprintf("%s changed it from %s, which was scored in trial %d: %s: %s", c.Author, c.Old, c.Trial, c.Outcome, c.Reason)
 	}
 	return "as it was found"
 }

@@ -27,19 +27,26 @@ type Mode string
 
 // The modes.
 const (
-	Observe   Mode = "observe"   // measures and records what others change
+	Observe   Mode = "observe"   // measures what others change, and records who and whether it helped
 	Recommend Mode = "recommend" // names the next change and leaves it to people
 	Approve   Mode = "approve"   // names the next change and makes it once somebody approved it
 	Auto      Mode = "auto"      // changes, measures, keeps or takes back
 )
 
-// Acts says whether a tuner in this mode changes the target.
+// Acts says whether a tuner in this mode tries changes.
 func (m Mode) Acts() bool { return m == Approve || m == Auto }
+
+// Acts says whether a tuner with this file may change the target: to try something, or to take back what others did.
+func (f File) Acts() bool { return f.Mode.Acts() || f.Reverts() }
+
+// Reverts says whether what others change is taken back when it does harm.
+func (f File) Reverts() bool { return f.Mode == Observe && f.Revert }
 
 // File is the tuner's configuration.
 type File struct {
 	Version    int        `yaml:"version"`
 	Mode       Mode       `yaml:"mode"`
+	Revert     bool       `yaml:"revert,omitempty"` // in mode observe: take back what others change when it breaches a guard, or the brokers do not run with it
 	Target     Target     `yaml:"target"`
 	Prometheus Prometheus `yaml:"prometheus"`
 	Knobs      []Knob     `yaml:"knobs"`

@@ -56,6 +56,7 @@ const (
 	Asked    Purpose = "asked"    // somebody proposed it
 	Simplify Purpose = "simplify" // a knob goes back to where it started, if that costs nothing
 	Confirm  Purpose = "confirm"  // the winner against the start, once more
+	Scored   Purpose = "scored"   // somebody else changed the knobs; the tuner measures whether that helped
 )
 
 // Outcome of a trial.
@@ -67,7 +68,16 @@ const (
 	OutcomeReverted     Outcome = "reverted"     // measured and not better, or the broker did not take the value
 	OutcomeInconclusive Outcome = "inconclusive" // not measured; says nothing about the configuration
 	OutcomeDiscarded    Outcome = "discarded"    // somebody else changed the target meanwhile, or the tuner may not act any more
+	// Of what somebody else changed, which stays however it was found.
+	OutcomeBetter    Outcome = Outcome(judge.Better)
+	OutcomeNotBetter Outcome = Outcome(judge.NotBetter)
+	OutcomeWorse     Outcome = Outcome(judge.Worse) // or the brokers do not run with it, or a guard was breached
 )
+
+// Outcomes lists them.
+func Outcomes() []Outcome {
+	return []Outcome{OutcomeKept, OutcomeReverted, OutcomeInconclusive, OutcomeDiscarded, OutcomeBetter, OutcomeNotBetter, OutcomeWorse}
+}
 
 // Record is one entry. Which fields are set follows from Kind and Phase.
 type Record struct {
@@ -83,7 +93,7 @@ type Record struct {
 
 	// Change is the trial's change, with the way back.
 	Change *Change `json:"change,omitempty"`
-	// Purpose of a trial that the search did not ask for: rollback, asked, confirm, simplify.
+	// Purpose of a trial that the search did not ask for: rollback, asked, confirm, simplify, scored.
 	Purpose Purpose `json:"purpose,omitempty"`
 	// Changes are all knobs that somebody else changed.
 	Changes []Change `json:"changes,omitempty"`
@@ -106,8 +116,11 @@ type Record struct {
 	Outcome Outcome        `json:"outcome,omitempty"`
 	Failure string         `json:"failure,omitempty"` // class: image, out-of-memory, crash-loop, unschedulable, deadline, read-back, …
 	Reason  string         `json:"reason,omitempty"`
-	Author  string         `json:"author,omitempty"`
-	Restart bool           `json:"restart,omitempty"` // the act of this edge restarts the target
+	// Author is who changed the target, gave the order, or disturbed the trial. In a trial that scores somebody's change it is whoever made that.
+	Author string `json:"author,omitempty"`
+	// Made is when somebody else made the change that is scored, as far as the API server says.
+	Made    time.Time `json:"made,omitzero"`
+	Restart bool      `json:"restart,omitempty"` // the act of this edge restarts the target
 	// Violation is for how many seconds a guard was breached since the record before, while the trial's change was in force or on its way.
 	Violation float64 `json:"violation_seconds,omitempty"`
 	Command   string  `json:"command,omitempty"` // of a control: pause, resume, approve, …

@@ -22,6 +22,7 @@ func (r *Report) HTML(w io.Writer) error {
 		"point":  func(s *Side) string { return point(s.Point) },
 		"arrow":  Change.arrow,
 		"what":   Trial.what,
+		"counts": Counts.trials,
 	}).Parse(markup)
 	if err != nil {
 		return fmt.Errorf("write page: %w", err)

@@ -46,6 +46,9 @@ type Report struct {
 	Orders      []Order  `json:"orders"` // what people told the tuner
 }
 
+// observes is the mode in which others make the changes, as sessions call it.
+const observes = "observe"
+
 // Source is what the report was made from.
 type Source struct {
 	Records int      `json:"records"`
@@ -62,10 +65,13 @@ type Counts struct {
 	Reverted     int `json:"reverted"`
 	Inconclusive int `json:"inconclusive"`
 	Discarded    int `json:"discarded"`
+	Better       int `json:"better"` // of the changes of others that were scored; those that were taken back are among the reverted
+	NotBetter    int `json:"not_better"`
+	Worse        int `json:"worse"`
 	Running      int `json:"running"`
 	Restarts     int `json:"restarts"`
 	Others       int `json:"others"`
-	// Violation is for how many seconds a guard was breached by what the tuner tried.
+	// Violation is for how many seconds a guard was breached by what was tried or scored.
 	Violation float64 `json:"violation_seconds"`
 }
 
@@ -110,6 +116,7 @@ type Trial struct {
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"` // 0 while it runs
 	Purpose string    `json:"purpose"` // empty: the search's
+	By      string    `json:"author"`  // who made the change
 	Changes []Turned  `json:"changes"`
 	Outcome string    `json:"outcome"` // or the phase that it is in
 	Failure string    `json:"failure"`
@@ -211,6 +218,12 @@ func counts(records []ledger.Record, s *study.Study) Counts {
 			c.Reverted++
 		case t.Outcome == ledger.OutcomeInconclusive:
 			c.Inconclusive++
+		case t.Outcome == ledger.OutcomeBetter:
+			c.Better++
+		case t.Outcome == ledger.OutcomeNotBetter:
+			c.NotBetter++
+		case t.Outcome == ledger.OutcomeWorse:
+			c.Worse++
 		default:
 			c.Discarded++
 		}
@@ -264,7 +277,8 @@ func convergence(s *study.Study) []Step {
 		if len(t.Windows) > 0 {
 			step.Measured = ptr(median(values(t.Windows, judge.Goodput)).Value)
 		}
-		if t.Outcome == ledger.OutcomeKept && t.Phase.Done() && step.Measured != nil {
+		better := t.Outcome == ledger.OutcomeBetter && (best == nil || step.Measured != nil && *step.Measured > *best)
+		if (t.Outcome == ledger.OutcomeKept || better) && t.Phase.Done() && step.Measured != nil {
 			best = step.Measured
 		}
 		step.Best = best
@@ -293,7 +307,7 @@ func knobs(s *study.Study) []Knob {
 		}
 		k.Trials++
 		k.Lowest, k.Most = min(k.Lowest, t.Verdict.Effect), max(k.Most, t.Verdict.Effect)
-		if t.Outcome == ledger.OutcomeKept {
+		if t.Stays() {
 			k.Kept = (1+k.Kept)*(1+t.Verdict.Effect) - 1
 		}
 	}
@@ -310,7 +324,7 @@ func trials(s *study.Study) []Trial {
 	out := []Trial{}
 	for _, t := range s.Trials {
 		row := Trial{
-			Number: t.Number, Started: t.Started.UTC(), Purpose: string(t.Purpose), Changes: []Turned{}, Outcome: word(t),
+			Number: t.Number, Started: t.Started.UTC(), Purpose: string(t.Purpose), By: t.By, Changes: []Turned{}, Outcome: word(t),
 			Failure: t.Failure, Reason: t.Reason, Author: t.Author, Violation: rounded(t.Violation),
 		}
 		for _, c := range t.Changes {
@@ -379,13 +393,18 @@ func (r *Report) outcome(s *study.Study) string {
 		return "Nothing has been measured yet."
 	case r.After == nil:
 		text = "The configuration is another one than the start and has not been measured yet"
+	case r.Goodput == nil && s.Mode == observes:
+		text = fmt.Sprintf("No change of others was better than the start with its %s records/s, of %s", whole(r.Before.Goodput.Value), plural(r.Counts.Trials, "change"))
 	case r.Goodput == nil:
 		text = fmt.Sprintf("The start was left as it was: of %s none was better than its %s records/s", plural(r.Counts.Trials, "trial"), whole(r.Before.Goodput.Value))
 	default:
 		text = fmt.Sprintf("Goodput went from %s to %s records/s (%s) and P99 from %s to %s ms by %s, in %s", whole(r.Before.Goodput.Value),
 			whole(r.After.Goodput.Value), between(r.Goodput), tenth(r.Before.P99.Value), tenth(r.After.P99.Value), arrows(r.Turned), plural(r.Counts.Trials, "trial"))
 	}
-	if s.Finished == "" {
+	switch {
+	case s.Mode == observes:
+		return text + ". The tuner searches nothing; it measures what others change."
+	case s.Finished == "":
 		return text + ". The search goes on."
 	}
 	return text + ". The search ended: " + s.Finished + "."

@@ -135,10 +135,38 @@ func written(t *testing.T, r *report.Report, f form) []byte {
 	return out.Bytes()
 }
 
+// scored is a ledger of mode observe: an agent makes it better, then changes two knobs before one of them was measured, and then breaks it.
+func scored() []ledger.Record {
+	start := started()
+	start[0].Mode = "observe"
+	by := func(n int, records []ledger.Record) []ledger.Record {
+		records = append(records[:1:1], records[2:]...) // it is in force already
+		records[0].Purpose, records[0].Made, records[0].Restart = ledger.Scored, time.Date(2026, 3, 4, 22, n, 0, 0, time.UTC), true
+		records[1].Restart = false
+		for i := range records {
+			records[i].Author = "vibectl"
+		}
+		return records
+	}
+	better := by(1, tried(1, "io", 2, 8, space.Point{"heap": 256, "io": 8}, ledger.OutcomeBetter, 1500, 0.5, "goodput went up"))
+	better[2].Phase = ledger.Kept
+	discarded := by(2, tried(2, "heap", 256, 512, space.Point{"heap": 512, "io": 8}, ledger.OutcomeDiscarded, 0, 0, "vibectl changed the knobs during the trial"))
+	discarded[1].Failure = "outside-change"
+	worse := by(3, tried(3, "heap", 256, 4096, space.Point{"heap": 4096, "io": 8}, ledger.OutcomeWorse, 0, 0, "exit 137"))
+	worse[2].Phase = ledger.Kept
+	return joined(start, better, discarded, worse)
+}
+
 func TestGolden(t *testing.T) {
-	r := report.New(book(t, filepath.Join(t.TempDir(), "ledger.jsonl"), whole()...))
+	for name, records := range map[string][]ledger.Record{"whole": whole(), "scored": scored()} {
+		golden(t, name, report.New(book(t, filepath.Join(t.TempDir(), name+".jsonl"), records...)))
+	}
+}
+
+func golden(t *testing.T, name string, r *report.Report) {
+	t.Helper()
 	for _, f := range forms() {
-		path := filepath.Join("testdata", "whole."+f.name)
+		path := filepath.Join("testdata", name+"."+f.name)
 		got := written(t, r, f)
 		if *update {
 			if err := os.WriteFile(path, got, 0o644); err != nil {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/ledger"
 )
 
 const unknown = "–"
@@ -97,8 +99,8 @@ func (r *Report) Markdown(w io.Writer) error {
 	r.effects(&b)
 	r.table(&b)
 	c := r.Counts
-	fmt.Fprintf(&b, "%s: %d kept, %d reverted, %d inconclusive, %d discarded, %d running; %s, %s, %s by others; guards breached for %.0f s.\n\n", plural(c.Trials, "trial"), c.Kept,
-		c.Reverted, c.Inconclusive, c.Discarded, c.Running, plural(c.Restarts, "restart"), plural(c.Sessions, "session"), plural(c.Others, "change"), c.Violation)
+	fmt.Fprintf(&b, "%s; %s, %s, %s by others; guards breached for %.0f s.\n\n", c.trials(), plural(c.Restarts, "restart"), plural(c.Sessions, "session"),
+		plural(c.Others, "change"), c.Violation)
 	fmt.Fprintf(&b, "From %s to %s UTC. Made from %s of the ledger, head `%s`.\n", stamp(r.From), stamp(r.To), plural(r.Ledger.Records, "record"), r.Ledger.Head)
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -181,10 +183,22 @@ func arrows(turned []Turned) string {
 }
 
 func (t Trial) what() string {
-	if t.Purpose == "" {
+	switch t.Purpose {
+	case "":
 		return arrows(t.Changes)
+	case string(ledger.Scored):
+		return fmt.Sprintf("by %s: %s", t.By, arrows(t.Changes))
 	}
 	return t.Purpose + ": " + arrows(t.Changes)
+}
+
+// trials says how they came out.
+func (c Counts) trials() string {
+	text := fmt.Sprintf("%s: %d kept, %d reverted, %d inconclusive, %d discarded, %d running", plural(c.Trials, "trial"), c.Kept, c.Reverted, c.Inconclusive, c.Discarded, c.Running)
+	if c.Better+c.NotBetter+c.Worse > 0 {
+		text += fmt.Sprintf("; of others' changes %d better, %d not better, %d worse", c.Better, c.NotBetter, c.Worse)
+	}
+	return text
 }
 
 func effect(t Trial) string {

@@ -96,7 +96,7 @@ func trials(s Snapshot, counter, gauge emit) {
 			ended[ledger.Outcome(t.Outcome)]++
 		}
 	}
-	for _, o := range []ledger.Outcome{ledger.OutcomeKept, ledger.OutcomeReverted, ledger.OutcomeInconclusive, ledger.OutcomeDiscarded} {
+	for _, o := range ledger.Outcomes() {
 		counter("tuner_trials_total", ended[o], string(o))
 	}
 	now := ""

@@ -25,7 +25,7 @@ type State string
 // The states.
 const (
 	Starting     State = "starting"
-	Observing    State = "observing"    // mode observe: measures, acts never
+	Observing    State = "observing"    // mode observe: waits for what others do
 	Baseline     State = "baseline"     // measures the incumbent
 	Trialing     State = "trialing"     // a trial runs
 	Holding      State = "holding"      // cannot go on; Reason says why, it tries again by itself
@@ -122,7 +122,8 @@ type Trial struct {
 	Reason       string     `json:"reason,omitempty"`
 	DisturbedBy  string     `json:"disturbed_by,omitempty"`
 	WindowsSoFar int        `json:"windows_so_far,omitempty"`
-	Purpose      string     `json:"purpose,omitempty"`           // rollback, asked, simplify, confirm; absent: the search's
+	Author       string     `json:"author"`                      // who made the change
+	Purpose      string     `json:"purpose,omitempty"`           // rollback, asked, simplify, confirm, scored; absent: the search's
 	Changes      []Step     `json:"changes"`                     // of every knob; Knob, Old and New are the first
 	Violation    float64    `json:"violation_seconds,omitempty"` // in which a guard was breached
 }
@@ -150,16 +151,20 @@ type Step struct {
 	New  int64  `json:"new"`
 }
 
-// Summary is all steps on one line.
+// Summary is all steps on one line, with who made them where that was not the tuner.
 func (t Trial) Summary() string {
-	if len(t.Changes) == 0 {
-		return fmt.Sprintf("%s %d → %d", t.Knob, t.Old, t.New)
-	}
 	parts := make([]string, len(t.Changes))
 	for i, s := range t.Changes {
 		parts[i] = fmt.Sprintf("%s %d → %d", s.Knob, s.Old, s.New)
 	}
-	return strings.Join(parts, ", ")
+	text := strings.Join(parts, ", ")
+	if len(parts) == 0 {
+		text = fmt.Sprintf("%s %d → %d", t.Knob, t.Old, t.New)
+	}
+	if t.Purpose == string(ledger.Scored) {
+		text += ", by " + t.Author
+	}
+	return text
 }
 
 // Order is what somebody told the tuner.

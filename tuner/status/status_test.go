@@ -212,10 +212,13 @@ tuner_slo_seconds 0.2
 tuner_trial_number 2
 # HELP tuner_trials_total Trials that ended, by outcome.
 # TYPE tuner_trials_total counter
+tuner_trials_total{outcome="better"} 0
 tuner_trials_total{outcome="discarded"} 0
 tuner_trials_total{outcome="inconclusive"} 0
 tuner_trials_total{outcome="kept"} 1
+tuner_trials_total{outcome="not-better"} 0
 tuner_trials_total{outcome="reverted"} 0
+tuner_trials_total{outcome="worse"} 0
 `
 	err := testutil.CollectAndCompare(collector, strings.NewReader(want), "tuner_change_timestamp_seconds", "tuner_goodput", "tuner_knob_desired", "tuner_knob_effective",
 		"tuner_objective", "tuner_objective_ratio", "tuner_p99_seconds", "tuner_slo_seconds", "tuner_trial_number", "tuner_trials_total")

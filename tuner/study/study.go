@@ -5,6 +5,7 @@
 package study
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -37,6 +38,7 @@ type Trial struct {
 	Outcome    ledger.Outcome
 	Failure    string
 	Reason     string // why it was proposed, then why it ended so
+	By         string // who made the change
 	Author     string // who disturbed it
 	Effective  space.Point
 
@@ -44,6 +46,14 @@ type Trial struct {
 	Blocks []judge.Block // measured
 	Block  int           // the one under way, from 1
 	Side   judge.Side    // that is deployed in it
+}
+
+// Stays says whether the candidate is in force once the trial has come out so. What others changed stays unless it is taken back.
+func (t *Trial) Stays() bool {
+	if t.Purpose == ledger.Scored {
+		return t.Outcome != ledger.OutcomeReverted && t.Outcome != ledger.OutcomeDiscarded
+	}
+	return t.Outcome == ledger.OutcomeKept
 }
 
 // Sides are those of a trial that is measured in blocks, as its judge calls them: of what is tried, and of what was in force before. The judge's candidate is
@@ -137,10 +147,11 @@ type Study struct {
 	BestAt     time.Time
 
 	Trials     []Trial
-	Restarts   int     // since the question is the same
+	Restarts   int     // by the tuner, since the question is the same
 	Violation  float64 // seconds, likewise
 	Changes    []Change
-	config     string // digest of the file of the newest session
+	Mode       string // of the newest session
+	config     string // digest of its file
 	question   string // digest of what in it decides
 	before     int    // how many trials were begun for another question
 	Finished   string // why the search ended; empty while it goes on
@@ -188,6 +199,17 @@ func (s *Study) At(trial int) (space.Point, error) {
 // Counted are the trials that the search has made for its question.
 func (s *Study) Counted() []Trial { return s.Trials[s.before:] }
 
+// Made is how many of them the tuner has made itself.
+func (s *Study) Made() int {
+	n := 0
+	for _, t := range s.Counted() {
+		if t.Purpose != ledger.Scored {
+			n++
+		}
+	}
+	return n
+}
+
 // Tried is what the search needs of those that ended.
 func (s *Study) Tried() []search.Tried {
 	var out []search.Tried
@@ -206,8 +228,12 @@ func outcome(t Trial) search.Outcome {
 	switch {
 	case t.Failure == Rejected:
 		return search.Worse
-	case t.Outcome == ledger.OutcomeKept:
+	case t.Outcome == ledger.OutcomeKept || t.Outcome == ledger.OutcomeBetter:
 		return search.Better
+	case t.Outcome == ledger.OutcomeNotBetter:
+		return search.NotBetter
+	case t.Outcome == ledger.OutcomeWorse:
+		return search.Worse
 	case t.Outcome != ledger.OutcomeReverted:
 		return search.Inconclusive
 	case t.Verdict != nil && t.Verdict.Decision == judge.NotBetter:
@@ -219,7 +245,7 @@ func outcome(t Trial) search.Outcome {
 // Add takes the next record into account.
 func (s *Study) Add(r ledger.Record) {
 	s.Entries++
-	if r.Restart {
+	if r.Restart && r.Purpose != ledger.Scored {
 		s.Restarts++
 	}
 	switch r.Kind {
@@ -257,7 +283,7 @@ func (s *Study) session(r ledger.Record) {
 	if asks {
 		s.anew()
 	}
-	s.config, s.question = r.Config, r.Question
+	s.config, s.question, s.Mode = r.Config, r.Question, r.Mode
 }
 
 // anew begins a search that knows nothing, with all its budgets.
@@ -307,8 +333,15 @@ func (s *Study) edge(r ledger.Record) {
 		if len(changes) == 0 { // as ledgers had it when a trial changed one knob
 			changes = []ledger.Change{*r.Change}
 		}
-		s.Trials = append(s.Trials, Trial{Number: r.Trial, Change: *r.Change, Changes: changes, Candidate: r.Point, Before: s.Incumbent, Started: r.Time, Reason: r.Reason, Purpose: r.Purpose, Series: r.Series})
+		s.Trials = append(s.Trials, Trial{
+			Number: r.Trial, Change: *r.Change, Changes: changes, Candidate: r.Point, Before: s.Incumbent, Started: r.Time, Reason: r.Reason,
+			Purpose: r.Purpose, Series: r.Series, By: cmp.Or(r.Author, Author),
+		})
 		s.Finished = ""
+		if t := s.Running(); t.Purpose == ledger.Scored { // it is in force already
+			t.Applied, t.AppliedAt = true, r.Made
+			s.change(r, t, Attempted)
+		}
 	}
 	t := s.Running()
 	if t == nil || t.Number != r.Trial {
@@ -324,7 +357,9 @@ func (s *Study) edge(r ledger.Record) {
 		t.Generation = r.Generation
 	}
 	t.Violation += r.Violation
-	s.Violation += r.Violation
+	if t.Purpose != ledger.Scored {
+		s.Violation += r.Violation
+	}
 	switch r.Phase {
 	case ledger.Applying:
 		if !t.Applied {
@@ -343,16 +378,21 @@ func (s *Study) edge(r ledger.Record) {
 			t.Settled = r.Time
 		}
 	case ledger.Judged:
-		t.Windows, t.Verdict, t.Outcome, t.Failure, t.Reason, t.Author = r.Windows, r.Verdict, r.Outcome, r.Failure, r.Reason, r.Author
+		t.Windows, t.Verdict, t.Outcome, t.Failure, t.Reason, t.Author = r.Windows, r.Verdict, r.Outcome, r.Failure, r.Reason, ""
+		if r.Outcome == ledger.OutcomeDiscarded {
+			t.Author = r.Author
+		}
 	case ledger.Kept:
 		t.Ended = r.Time
 		s.Incumbent, s.Windows = t.Candidate, nil
 		if len(s.Counted()) > 0 { // otherwise it was judged by another question
 			s.Windows, s.MeasuredAt = t.Windows, t.Since
-			s.BestPoint, s.Best, s.BestAt = t.Candidate, t.Windows, t.Since
+			if s.best(t) {
+				s.BestPoint, s.Best, s.BestAt = t.Candidate, t.Windows, t.Since
+			}
 		}
 		t.After = s.Incumbent
-		s.change(r, t, string(ledger.OutcomeKept))
+		s.change(r, t, string(t.Outcome))
 	case ledger.Reverted:
 		t.Ended = r.Time
 		if r.Point != nil && r.Point.Key() != s.Incumbent.Key() { // given up, with its value left behind
@@ -374,10 +414,19 @@ func (s *Study) edge(r ledger.Record) {
 	}
 }
 
+// best says whether what stays is the best that was measured. What the tuner keeps it kept for that; others may go from what is worse to what is less so.
+func (s *Study) best(t *Trial) bool {
+	if t.Purpose != ledger.Scored {
+		return true
+	}
+	return t.Outcome == ledger.OutcomeBetter &&
+		(t.Before.Key() == s.BestPoint.Key() || judge.Median(t.Windows, judge.Goodput) > judge.Median(s.Best, judge.Goodput))
+}
+
 func (s *Study) change(r ledger.Record, t *Trial, word string) {
 	for _, c := range t.Changes {
 		out := Change{
-			ID: r.Seq, Time: r.Time, Trial: t.Number, Author: Author, Outcome: word, Knob: c.Knob, Old: c.Old, New: c.New,
+			ID: r.Seq, Time: r.Time, Trial: t.Number, Author: t.By, Outcome: word, Knob: c.Knob, Old: c.Old, New: c.New,
 			OldText: c.OldText, NewText: c.NewText, Reason: t.Reason,
 		}
 		if t.Verdict != nil {
@@ -385,66 +434,4 @@ func (s *Study) change(r ledger.Record, t *Trial, word string) {
 		}
 		s.Changes = append(s.Changes, out)
 	}
-}
-
-// Verify reports what no tuner can have written: an edge without its trial, a phase out of order, a trial begun before the last one ended.
-func Verify(records []ledger.Record) []error {
-	var errs []error
-	order := map[ledger.Phase]int{}
-	for i, p := range ledger.Phases() {
-		order[p] = i
-	}
-	s := &Study{}
-	for _, r := range records {
-		if r.Kind == ledger.Edge {
-			t := s.Running()
-			_, known := order[r.Phase]
-			switch {
-			case !known:
-				errs = append(errs, fmt.Errorf("record %d: unknown phase %q", r.Seq, r.Phase))
-			case r.Phase == ledger.Proposed && (t != nil || r.Change == nil || r.Trial != len(s.Trials)+1):
-				errs = append(errs, fmt.Errorf("record %d: trial %d is proposed out of turn", r.Seq, r.Trial))
-			case r.Phase != ledger.Proposed && (t == nil || t.Number != r.Trial):
-				errs = append(errs, fmt.Errorf("record %d: phase %s of trial %d, which is not running", r.Seq, r.Phase, r.Trial))
-			case r.Phase == ledger.Applying && t.Series != nil && r.Block == len(t.Blocks)+1 && r.Block == t.Block+1: // the next block
-			case r.Phase == ledger.Judged && t.Series != nil && r.Verdict != nil && undecided(t):
-				errs = append(errs, fmt.Errorf("record %d: trial %d is judged by %d blocks, which decide nothing", r.Seq, r.Trial, len(t.Blocks)))
-			case r.Phase != ledger.Proposed && !r.Resumed && order[r.Phase] <= order[t.Phase]:
-				errs = append(errs, fmt.Errorf("record %d: phase %s follows %s", r.Seq, r.Phase, t.Phase))
-			case r.Phase.Done() && t.Phase != ledger.Judged:
-				errs = append(errs, fmt.Errorf("record %d: trial %d is %s without a judgement", r.Seq, r.Trial, r.Phase))
-			}
-		}
-		if r.Kind == ledger.Block {
-			if err := block(s.Running(), r); err != nil {
-				errs = append(errs, fmt.Errorf("record %d: %w", r.Seq, err))
-			}
-		}
-		s.Add(r)
-	}
-	return errs
-}
-
-// block says why a block cannot have been measured: the side to be measured next follows from the trial's first record and the blocks before.
-func block(t *Trial, r ledger.Record) error {
-	if t == nil || t.Number != r.Trial || t.Series == nil {
-		return fmt.Errorf("a block of trial %d, which is not measured in blocks now", r.Trial)
-	}
-	j, err := t.Judge()
-	if err != nil {
-		return fmt.Errorf("trial %d: %w", r.Trial, err)
-	}
-	if next, more := j.Next(); !more || r.Block != next.Block+1 || r.Side != next.Side || r.Block != t.Block || t.Phase != ledger.Measuring {
-		return fmt.Errorf("block %d of trial %d, of the %s, out of turn", r.Block, r.Trial, r.Side)
-	}
-	return nil
-}
-
-func undecided(t *Trial) bool {
-	j, err := t.Judge()
-	if err != nil {
-		return true
-	}
-	_, more := j.Next()
-	return more
 }

@@ -83,6 +83,64 @@ func TestEnds(t *testing.T) {
 	}
 }
 
+// TestScored: what others change is theirs, stays unless it is taken back, and costs the tuner's budgets nothing.
+func TestScored(t *testing.T) {
+	theirs := func(r *ledger.Record) {
+		proposal(r)
+		r.Purpose, r.Author, r.Restart, r.Made = ledger.Scored, "vibectl", true, time.Unix(1, 0)
+	}
+	for name, c := range map[string]struct {
+		outcome  ledger.Outcome
+		decision judge.Decision
+		end      ledger.Phase
+		io       int64
+		tried    search.Outcome
+		change   string
+		best     float64 // goodput
+		measured bool    // what is in force
+	}{
+		"better":              {ledger.OutcomeBetter, judge.Better, ledger.Kept, 4, search.Better, "better", 150, true},
+		"not better":          {ledger.OutcomeNotBetter, judge.NotBetter, ledger.Kept, 4, search.NotBetter, "not-better", 100, true},
+		"worse":               {ledger.OutcomeWorse, judge.Worse, ledger.Kept, 4, search.Worse, "worse", 100, true},
+		"could not run":       {ledger.OutcomeWorse, "", ledger.Kept, 4, search.Worse, "worse", 100, false},
+		"taken back":          {ledger.OutcomeReverted, "", ledger.Reverted, 2, search.Worse, "reverted", 100, true},
+		"not measured":        {ledger.OutcomeInconclusive, "", ledger.Kept, 4, search.Inconclusive, "inconclusive", 100, false},
+		"changed once more":   {ledger.OutcomeDiscarded, "", ledger.Reverted, 2, search.Inconclusive, "inconclusive", 100, true},
+		"better than nothing": {ledger.OutcomeBetter, judge.Better, ledger.Kept, 4, search.Better, "better", 200, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := begin()[:2]
+			if c.best == 200 { // what was there before was better still, and somebody has left it
+				all = append(all, ledger.Record{Kind: ledger.Measured, Point: space.Point{"io": 2}, Windows: []judge.Window{{Goodput: 200}}},
+					ledger.Record{Kind: ledger.Outside, Author: "kubectl", Point: space.Point{"io": 3}},
+					ledger.Record{Kind: ledger.Measured, Point: space.Point{"io": 3}, Windows: []judge.Window{{Goodput: 100}}})
+			}
+			end := judged(c.outcome, c.decision)
+			all = append(all, edge(1, ledger.Proposed, theirs), edge(1, ledger.Verifying), edge(1, ledger.Judged, end, func(r *ledger.Record) {
+				r.Violation = 5
+				if r.Verdict == nil {
+					r.Windows = nil
+				}
+			}), edge(1, c.end))
+			all = records(all...)
+			if running := study.Fold(all[:len(all)-1]); running.Desired()["io"] != 4 || !running.Running().AppliedAt.Equal(time.Unix(1, 0)) {
+				t.Errorf("want it in force since it was made (got %+v)", running.Running())
+			}
+			s := study.Fold(all)
+			last := s.Changes[len(s.Changes)-1]
+			if s.Incumbent["io"] != c.io || s.Tried()[0].Outcome != c.tried || last.Outcome != c.change || last.Author != "vibectl" || s.Best[0].Goodput != c.best || (len(s.Windows) > 0) != c.measured {
+				t.Errorf("want io %d, %v, %q by vibectl, best %g, measured %t (got %+v)", c.io, c.tried, c.change, c.best, c.measured, s)
+			}
+			if s.Restarts != 0 || s.Violation != 0 || s.Made() != 0 || s.Trials[0].Violation != 5 {
+				t.Errorf("want nothing of it in the budgets (got %d restarts, %g s, %d trials)", s.Restarts, s.Violation, s.Made())
+			}
+			if errs := study.Verify(all); len(errs) > 0 {
+				t.Errorf("want it in order (got %v)", errors.Join(errs...))
+			}
+		})
+	}
+}
+
 func TestDesired(t *testing.T) {
 	all := records(begin()...)
 	for n, want := range map[int]int64{1: 2, 4: 2, 5: 4, 6: 4} {

@@ -44,17 +44,28 @@ func (r *Runner) resume(ctx context.Context) error {
 		return nil
 	}
 	r.resumed = true
-	if !r.File.Mode.Acts() {
+	if !r.mayPursue(t) {
 		return r.giveUp(ctx, t)
 	}
 	r.Logger.Info("go on with a trial", "trial", t.Number, "phase", t.Phase)
 	return r.pursue(ctx)
 }
 
+// mayPursue says whether the mode allows what the trial still needs.
+func (r *Runner) mayPursue(t *study.Trial) bool {
+	switch t.Purpose {
+	case ledger.Scored:
+		return t.Outcome != ledger.OutcomeReverted || r.File.Acts()
+	case ledger.Rollback:
+		return r.File.Acts()
+	}
+	return r.File.Mode.Acts()
+}
+
 // giveUp ends a trial in a mode that promises not to act: the target stays as it is, so what it holds is the incumbent from now on. What is already
 // judged, and needs no act to be carried out, is carried out.
 func (r *Runner) giveUp(ctx context.Context, t *study.Trial) error {
-	if t.Phase == ledger.Judged && (t.Outcome == ledger.OutcomeKept && t.Series == nil || !t.Applied) {
+	if t.Phase == ledger.Judged && (t.Stays() && t.Series == nil || !t.Applied) {
 		return r.conclude(ctx, t)
 	}
 	var view apply.View
@@ -97,7 +108,7 @@ func (r *Runner) pursue(ctx context.Context) error {
 			return err
 		}
 		err = r.record(ledger.Record{
-			Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: e.outcome, Failure: e.failure, Reason: e.reason, Author: e.author,
+			Kind: ledger.Edge, Phase: ledger.Judged, Trial: t.Number, Outcome: e.outcome, Failure: e.failure, Reason: e.reason, Author: author(t, e.author),
 			Verdict: e.verdict, Windows: e.windows, Restart: t.Applied && r.restarts(t.Changes) && t.InForce().Key() != last(t, e).Key(),
 		})
 		if err != nil {
@@ -109,7 +120,7 @@ func (r *Runner) pursue(ctx context.Context) error {
 
 // last is the configuration that the target has when the trial has come out so.
 func last(t *study.Trial, e *end) space.Point {
-	if e.outcome == ledger.OutcomeKept {
+	if e.outcome == ledger.OutcomeKept || t.Purpose == ledger.Scored && e.outcome != ledger.OutcomeReverted {
 		return t.Candidate
 	}
 	return t.Before
@@ -121,6 +132,9 @@ func (r *Runner) outcome(ctx context.Context, t *study.Trial) (*end, error) {
 		return r.goBack(ctx, t)
 	}
 	e, err := r.vigil.guarded(ctx, func(ctx context.Context) (*end, error) { return r.attempt(ctx, t) })
+	if t.Purpose == ledger.Scored {
+		return r.scored(e), err
+	}
 	if _, before := t.Sides(); e != nil && e.outcome == ledger.OutcomeReverted && e.verdict == nil && t.Side == before {
 		e.outcome = ledger.OutcomeInconclusive // it happened to what the configuration is compared with
 		if t.Purpose == ledger.Confirm {
@@ -173,17 +187,8 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 	if t.Series != nil {
 		return r.series(ctx, t)
 	}
-	switch t.Phase {
-	case ledger.Proposed, ledger.Preflight:
-		if err := r.edge(t, ledger.Preflight); err != nil {
-			return nil, err
-		}
-		if e, err := r.preflight(ctx, t); e != nil || err != nil {
-			return e, err
-		}
-		fallthrough
-	case ledger.Applying:
-		if e, err := r.apply(ctx, t); e != nil || err != nil {
+	if t.Purpose != ledger.Scored { // that is in force already
+		if e, err := r.bring(ctx, t); e != nil || err != nil {
 			return e, err
 		}
 	}
@@ -202,6 +207,23 @@ func (r *Runner) attempt(ctx context.Context, t *study.Trial) (*end, error) {
 		return e, err
 	}
 	return r.judge(t, windows), nil
+}
+
+// bring makes the change.
+func (r *Runner) bring(ctx context.Context, t *study.Trial) (*end, error) {
+	switch t.Phase {
+	case ledger.Proposed, ledger.Preflight:
+		if err := r.edge(t, ledger.Preflight); err != nil {
+			return nil, err
+		}
+		if e, err := r.preflight(ctx, t); e != nil || err != nil {
+			return e, err
+		}
+		fallthrough
+	case ledger.Applying:
+		return r.apply(ctx, t)
+	}
+	return nil, nil
 }
 
 func (r *Runner) edge(t *study.Trial, p ledger.Phase) error {

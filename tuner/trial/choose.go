@@ -18,12 +18,17 @@ type proposal struct {
 	point   space.Point
 	purpose ledger.Purpose
 	reason  string
+
+	// of what somebody else has done already
+	author     string
+	made       time.Time
+	generation int64
 }
 
 // wayBack is where the target must go now, whatever else is to be done: away from what was kept and breaches a guard since, or where somebody wants
 // it back.
 func (r *Runner) wayBack() (proposal, bool) {
-	if !r.File.Mode.Acts() {
+	if !r.File.Acts() {
 		return proposal{}, false
 	}
 	if t := r.onProbation(); t != nil && r.after != nil {
@@ -234,6 +239,8 @@ func (r *Runner) selected() bool {
 func (r *Runner) settles(purpose ledger.Purpose, v judge.Verdict) ledger.Outcome {
 	keep := v.Decision == judge.Better
 	switch purpose {
+	case ledger.Scored:
+		return ledger.Outcome(v.Decision)
 	case ledger.Simplify:
 		keep = keep || v.Decision == judge.NotBetter && v.Effect > -free
 	case ledger.Confirm: // measured once; a series has its own rule

@@ -17,7 +17,7 @@ import (
 
 // conclude carries the judgement out. Taking back is insisted on: a value that was found wanting must not stay because something is down.
 func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
-	if t.Outcome == ledger.OutcomeKept {
+	if t.Stays() {
 		if t.Series != nil && t.Applied { // the other side may be the one in force
 			if err := r.insist(ctx, fmt.Sprintf("keep trial %d", t.Number), func() error { return r.undo(ctx, reversed(t.Changes)) }); err != nil {
 				return err
@@ -25,7 +25,7 @@ func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
 		}
 		return r.end(ctx, t, ledger.Kept, t.Candidate)
 	}
-	if t.Applied {
+	if t.Applied && !(t.Purpose == ledger.Scored && t.Outcome == ledger.OutcomeDiscarded) { // what has come in its place is measured next
 		if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.undo(ctx, t.Changes) }); err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
 // end writes a trial's last edge; point is what is the incumbent then.
 func (r *Runner) end(ctx context.Context, t *study.Trial, phase ledger.Phase, point space.Point) error {
 	number := t.Number
-	last := ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: t.Author, Reason: t.Reason}
+	last := ledger.Record{Kind: ledger.Edge, Phase: phase, Trial: number, Point: point, Outcome: t.Outcome, Author: author(t, t.Author), Reason: t.Reason}
 	if err := r.record(last); err != nil {
 		return err
 	}
@@ -92,6 +92,7 @@ const (
 	eventKept         = "TuningKept"
 	eventReverted     = "TuningReverted"
 	eventInconclusive = "TuningInconclusive"
+	eventScored       = "ChangeScored"
 )
 
 // arrows are all changes on one line.
@@ -117,12 +118,18 @@ func eventEnd(t study.Trial) apply.Event {
 		e.Reason, e.Warning = eventKept, false
 	case ledger.OutcomeReverted:
 		e.Reason, e.Warning = eventReverted, t.Failure != ""
+	case ledger.OutcomeBetter, ledger.OutcomeNotBetter, ledger.OutcomeWorse:
+		e.Reason, e.Warning = eventScored, t.Outcome == ledger.OutcomeWorse
 	}
 	effect := "not measured"
 	if t.Verdict != nil {
 		effect = fmt.Sprintf("%+.1f %%", t.Verdict.Effect*100)
 	}
-	e.Message = fmt.Sprintf("trial %d: %s: %s, effect %s (%s)", t.Number, arrows(t.Changes), t.Outcome, effect, t.Reason)
+	what := arrows(t.Changes)
+	if t.Purpose == ledger.Scored {
+		what += ", by " + t.By
+	}
+	e.Message = fmt.Sprintf("trial %d: %s: %s, effect %s (%s)", t.Number, what, t.Outcome, effect, t.Reason)
 	return e
 }
 
@@ -163,7 +170,7 @@ func (r *Runner) announceAgain() {
 		return
 	}
 	t := r.study.Trials[len(r.study.Trials)-1]
-	if t.Applied {
+	if t.Applied && t.Purpose != ledger.Scored {
 		r.unsent = append(r.unsent, eventAttempted(&t))
 	}
 	if t.Phase.Done() {

@@ -25,6 +25,7 @@ type office struct {
 	w     *world
 	j     *journal
 	board *status.Board
+	done  chan error
 	stop  func()
 }
 
@@ -39,11 +40,11 @@ func (o *office) start() {
 	ctx, cancel := context.WithCancel(o.t.Context())
 	o.w.kill = cancel
 	o.Runner, o.board = newRunner(o.t, o.f, o.w, o.j)
-	done := make(chan error, 1)
-	go func() { done <- o.Run(ctx) }()
+	o.done = make(chan error, 1)
+	go func() { o.done <- o.Run(ctx) }()
 	o.stop = func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-o.done; err != nil {
 			o.t.Errorf("the runner ended with %v", err)
 		}
 	}

@@ -87,7 +87,7 @@ func (r *Runner) publish() {
 			s.Trial = &running
 		}
 		s.Budget = status.Budget{
-			Trials: r.File.Budgets.Trials, TrialsUsed: len(st.Counted()), Restarts: r.File.Budgets.Restarts, RestartsUsed: st.Restarts,
+			Trials: r.File.Budgets.Trials, TrialsUsed: st.Made(), Restarts: r.File.Budgets.Restarts, RestartsUsed: st.Restarts,
 			Violation: r.File.Budgets.Violation.Seconds(), ViolationUsed: st.Violation,
 		}
 		for i, k := range r.knobs {
@@ -104,7 +104,7 @@ func show(t study.Trial) status.Trial {
 		Number: t.Number, Phase: string(t.Phase), Since: t.Since, Started: t.Started, Knob: t.Change.Knob, Old: t.Change.Old, New: t.Change.New,
 		Outcome: string(t.Outcome), Failure: t.Failure, Reason: t.Reason, DisturbedBy: t.Author,
 		Goodput: median(t.Windows, judge.Goodput, 1), P99: median(t.Windows, judge.P99, 1e3),
-		Purpose: string(t.Purpose), Changes: steps(t.Changes), Violation: t.Violation,
+		Author: t.By, Purpose: string(t.Purpose), Changes: steps(t.Changes), Violation: t.Violation,
 	}
 	if t.Phase.Done() {
 		out.Ended = &t.Ended

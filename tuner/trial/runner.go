@@ -212,7 +212,10 @@ func (r *Runner) attend(ctx context.Context) (space.Point, error) {
 		r.seen = view
 		return point, nil
 	}
-	return point, r.outside(point, view, o.Author)
+	if r.File.Mode == config.Observe {
+		return point, r.theirs(ctx, point, view, o)
+	}
+	return point, r.outside(point, view, o.Author, "changed outside of any trial; it is the new incumbent")
 }
 
 // limit notes what memory the container has now. Orders are examined by it too, while the loop works: whoever takes them holds the desk's lock.
@@ -241,14 +244,14 @@ func (r *Runner) since(view apply.View, want space.Point) *apply.Outside {
 	return view.Since(before)
 }
 
-func (r *Runner) outside(point space.Point, view apply.View, author string) error {
+// outside records what somebody else did; it says of changed knobs what is given as the reason.
+func (r *Runner) outside(point space.Point, view apply.View, author, reason string) error {
 	var changes []ledger.Change
 	for _, k := range r.knobs {
 		if old, new := r.study.Incumbent[k.Name], point[k.Name]; old != new {
 			changes = append(changes, change(k, old, new))
 		}
 	}
-	reason := "changed outside of any trial; it is the new incumbent"
 	switch {
 	case len(changes) > 0:
 	case view.Rest == r.study.Rest:

@@ -25,7 +25,7 @@ const (
 // interleaved is how the trial is to be measured in blocks, or nil: it is measured once.
 func (r *Runner) interleaved(p proposal) *judge.Config {
 	budget, rolls := r.File.Budgets.Recheck, r.restarts(r.changes(p))
-	if budget == 0 || p.purpose == ledger.Rollback || rolls && p.purpose != ledger.Confirm {
+	if budget == 0 || p.purpose == ledger.Rollback || p.purpose == ledger.Scored || rolls && p.purpose != ledger.Confirm {
 		return nil
 	}
 	c := judge.Config{Rules: r.rules, Rounds: mostRounds, Budget: budget, Noise: blockNoise, Seed: r.File.Search.Seed + uint64(r.nextTrial())<<32}

@@ -22,8 +22,7 @@ func (r *Runner) step(ctx context.Context) error {
 		return wait(ctx, idle)
 	}
 	if r.File.Mode == config.Observe {
-		r.state(status.Observing, "")
-		return wait(ctx, idle)
+		return r.observe(ctx)
 	}
 	if why := r.Stop(); why != "" {
 		r.state(status.Paused, why)
@@ -118,7 +117,8 @@ func (r *Runner) try(ctx context.Context, p proposal) error {
 	changes := r.changes(p)
 	err := r.record(ledger.Record{
 		Kind: ledger.Edge, Phase: ledger.Proposed, Trial: r.nextTrial(), Change: &changes[0], Changes: changes, Purpose: p.purpose, Series: r.interleaved(p),
-		Point: p.point, Revision: r.study.Rest, Reason: p.reason,
+		Point: p.point, Revision: r.study.Rest, Reason: p.reason, Author: p.author, Made: p.made, Generation: p.generation,
+		Restart: p.purpose == ledger.Scored && r.restarts(changes),
 	})
 	if err != nil {
 		return err

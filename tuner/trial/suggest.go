@@ -78,7 +78,7 @@ func (r *Runner) untried(p space.Point) bool {
 		if t.Candidate.Key() != p.Key() || t.Purpose == ledger.Rollback {
 			continue
 		}
-		if t.Outcome == ledger.OutcomeKept || t.Outcome == ledger.OutcomeReverted {
+		if t.Outcome != ledger.OutcomeInconclusive && t.Outcome != ledger.OutcomeDiscarded {
 			return false
 		}
 		failed++
@@ -94,7 +94,7 @@ func (r *Runner) history() []search.Trial {
 		case !t.Phase.Done() || t.Purpose == ledger.Rollback:
 		case len(t.Windows) > 0:
 			history = append(history, measured(t.Candidate, t.Windows))
-		case t.Outcome == ledger.OutcomeReverted: // it could not run, or was taken back for what it did
+		case t.Outcome == ledger.OutcomeReverted || t.Outcome == ledger.OutcomeWorse: // it could not run, or was taken back for what it did
 			history = append(history, search.Trial{Point: t.Candidate, Failed: true, Bounds: []float64{0}})
 		}
 	}

@@ -40,13 +40,16 @@ type vigil struct {
 // keepVigil begins to watch t, whose change is in force, or on its way, since it was applied or since the end of another trial in between.
 func (r *Runner) keepVigil(ctx context.Context, t study.Trial) *vigil {
 	ctx, stop := context.WithCancel(ctx)
-	v := &vigil{trial: t.Number, obeys: !t.Phase.Done(), settled: t.Settled, done: make(chan struct{}), stop: stop}
+	v := &vigil{trial: t.Number, obeys: !t.Phase.Done() && t.Purpose != ledger.Scored, settled: t.Settled, done: make(chan struct{}), stop: stop}
 	inForce, seen := t.AppliedAt, t.Since
+	if t.Phase == ledger.Proposed {
+		seen = inForce
+	}
 	if last := r.study.Trials[len(r.study.Trials)-1]; last.Number != t.Number && last.Ended.After(inForce) {
 		inForce, seen, v.settled = last.Ended, last.Ended, last.Ended
 	}
 	if t.Applied {
-		v.begin(seen, r.Sentry.Read(ctx, t.AppliedAt))
+		v.begin(seen, r.Sentry.Read(ctx, r.accountable(t)))
 	}
 	go v.watch(ctx, r.Sentry, r.Stop, inForce, seen)
 	return v
@@ -193,10 +196,13 @@ const probation = 10 * time.Minute
 func (r *Runner) onProbation() *study.Trial {
 	for i := len(r.study.Trials) - 1; i >= 0; i-- {
 		t := &r.study.Trials[i]
-		if t.Outcome != ledger.OutcomeKept {
+		if t.Phase != ledger.Kept {
 			continue
 		}
-		if t.Phase.Done() && t.Purpose != ledger.Rollback && time.Since(t.Ended) < probation && t.Candidate.Key() == r.study.Incumbent.Key() {
+		if t.Purpose == ledger.Scored && !r.File.Reverts() {
+			return nil
+		}
+		if t.Purpose != ledger.Rollback && time.Since(t.Ended) < probation && t.Candidate.Key() == r.study.Incumbent.Key() {
 			return t
 		}
 		return nil

@@ -40,6 +40,7 @@ type world struct {
 	p99        func(space.Point) float64
 	broken     func(space.Point) *apply.RolloutError // the rollout of this configuration fails
 	bad        func(now time.Time) error             // no window can be measured
+	unloaded   bool                                  // there is no load
 	dynamic    space.Point                           // set in the running broker, past the workload; gone with the next patch
 	ignores    string                                // the broker does not take this knob's variable
 	refuses    string                                // the API server takes no such value
@@ -297,6 +298,11 @@ func (w *world) Measure(_ context.Context, span observe.Span) (judge.Window, err
 }
 
 func (w *world) Live(context.Context) observe.Live {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unloaded {
+		return observe.Live{Missing: map[string]string{"p99": "no load"}}
+	}
 	return observe.Live{P99: status.Ptr(0.1), Acked: status.Ptr(1000.0)}
 }
 

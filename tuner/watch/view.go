@@ -269,11 +269,11 @@ func (s *screen) health() line {
 
 func look(outcome string) style {
 	switch outcome {
-	case string(ledger.OutcomeKept):
+	case string(ledger.OutcomeKept), string(ledger.OutcomeBetter):
 		return green
-	case string(ledger.OutcomeReverted):
+	case string(ledger.OutcomeReverted), string(ledger.OutcomeWorse):
 		return red
-	case string(ledger.OutcomeInconclusive), string(ledger.OutcomeDiscarded):
+	case string(ledger.OutcomeInconclusive), string(ledger.OutcomeDiscarded), string(ledger.OutcomeNotBetter):
 		return yellow
 	case study.Attempted:
 		return blue

@@ -325,9 +325,9 @@ export class Charts {
     const data = [
       c.map((s) => s.trial),
       c.map((s) => s.best),
-      of("start", "kept"),
-      of("reverted"),
-      c.map((s) => (["start", "kept", "reverted"].includes(s.outcome) ? null : s.measured)),
+      of("start", "kept", "better"),
+      of("reverted", "worse"),
+      c.map((s) => (["start", "kept", "better", "reverted", "worse"].includes(s.outcome) ? null : s.measured)),
     ];
     if (!c.length) {
       text($("converged"), "Nothing has been measured yet.");

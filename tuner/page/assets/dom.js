@@ -61,12 +61,19 @@ const words = {
   inconclusive: "inconclusive",
   discarded: "discarded",
   outside: "by others",
+  better: "better",
+  "not-better": "not better",
+  worse: "worse",
   running: "running",
 };
-const signs = { kept: "✓", reverted: "↩", outside: "◆", running: "▸" };
-export const kind = (outcome) => (["kept", "reverted", "outside", "running"].includes(outcome) ? outcome : "unsure");
+const signs = { kept: "✓", reverted: "↩", outside: "◆", running: "▸", better: "▲", "not-better": "=", worse: "▼" };
+const kinds = { kept: "kept", reverted: "reverted", outside: "outside", running: "running", better: "kept", worse: "reverted" };
+export const kind = (outcome) => kinds[outcome] ?? "unsure";
 export const sign = (outcome) => signs[outcome] ?? "?";
 export const badge = (outcome) => el("span", { class: "badge " + kind(outcome) }, sign(outcome) + " " + (words[outcome] ?? outcome));
+
+// whose is what is told of a trial beside its change: whose it was, or why it is made.
+export const whose = (t) => (t.purpose === "scored" ? ` by ${t.author}` : t.purpose ? ` (${t.purpose})` : "");
 
 export const arrow = (changes) => changes.map((c) => `${c.knob} ${c.old} → ${c.new}`).join(", ");
 

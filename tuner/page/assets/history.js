@@ -1,6 +1,6 @@
 // The two lists: what was changed and ordered, by whom; and every trial. Of five hundred trials only those are touched that have become others, and what is
 // new is put there in pieces, so that the page answers meanwhile.
-import { $, el, text, clock, day, count, ms, percent, level, lasting, arrow, badge, plural, room } from "./dom.js";
+import { $, el, text, clock, day, count, ms, percent, level, lasting, arrow, whose, badge, plural, room } from "./dom.js";
 import { why } from "./panels.js";
 
 const piece = 10,
@@ -65,7 +65,8 @@ export class History {
     this.#last = [study, now];
     const trials = [...(study.report?.trials ?? [])].reverse().map((t) => ({ key: t.number, ...t }));
     const c = study.report?.counts;
-    text($("trials-count"), c ? `${c.kept} kept, ${c.reverted} taken back, ${c.inconclusive + c.discarded} without a result` : "");
+    const others = c && c.better + c.not_better + c.worse ? `, by others ${c.better} better, ${c.not_better} not better, ${c.worse} worse` : "";
+    text($("trials-count"), c ? `${c.kept} kept, ${c.reverted} taken back, ${c.inconclusive + c.discarded} without a result${others}` : "");
     const scale = Math.max(0.05, ...trials.slice(0, 200).map((t) => Math.abs(t.effect ?? 0)));
     const feed = entries(study),
       shown = this.#all ? feed : feed.slice(0, shownAtFirst);
@@ -94,7 +95,7 @@ export class History {
         ),
       ),
       cell("began", el("time", { datetime: t.started, title: t.started }, clock(t.started))),
-      cell("change", arrow(t.changes), t.purpose ? el("span", { class: "soft" }, ` (${t.purpose})`) : null),
+      cell("change", arrow(t.changes), el("span", { class: "soft" }, whose(t))),
       cell("outcome", running ? badge("running") : badge(t.outcome), t.failure ? el("small", { class: "soft" }, " " + t.failure) : null),
       cell("effect", effect(t)),
       cell("goodput n", count(t.goodput)),

@@ -1,5 +1,5 @@
 // The parts of the page that show the newest figures, and what they mean.
-import { $, el, text, cls, fill, show, count, ms, percent, level, lasting, ago, arrow, badge, plural, unknown } from "./dom.js";
+import { $, el, text, cls, fill, show, count, ms, percent, level, lasting, ago, arrow, whose, badge, plural, unknown } from "./dom.js";
 
 const phaseWords = {
   proposed: "is proposed",
@@ -75,7 +75,7 @@ export class Panels {
     if (t)
       parts.push(
         el("b", {}, `Trial ${t.number}`),
-        `, ${arrow(steps(t))}, `,
+        `, ${arrow(steps(t))}${whose(t)}, `,
         phaseWords[t.phase] ?? t.phase,
         t.phase === "measuring" ? `, window ${Math.min((t.windows_so_far ?? 0) + 1, about.plan.windows)} of ${about.plan.windows}. ` : ". ",
       );
@@ -218,13 +218,13 @@ export class Panels {
       ]);
       return;
     }
-    fill($("now"), JSON.stringify([t.number, t.phase, t.reason, t.purpose, s.queue, s.pause]), () => [
+    fill($("now"), JSON.stringify([t.number, t.phase, t.reason, t.purpose, t.author, s.queue, s.pause]), () => [
       el(
         "p",
         { class: "title" },
         el("b", {}, `Trial ${t.number}: `),
         arrow(steps(t)),
-        t.purpose ? el("span", { class: "soft" }, ` (${t.purpose})`) : null,
+        el("span", { class: "soft" }, whose(t)),
       ),
       el(
         "ol",

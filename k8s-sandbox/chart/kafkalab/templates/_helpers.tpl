@@ -219,7 +219,7 @@ target:
 
 {{/* Not empty when the tuner may change its target. */}}
 {{- define "kafkalab.acts" -}}
-{{- if has .Values.tuner.mode (list "approve" "auto") }}yes{{ end -}}
+{{- if or (has .Values.tuner.mode (list "approve" "auto")) (and (eq .Values.tuner.mode "observe") .Values.tuner.config.revert) }}yes{{ end -}}
 {{- end -}}
 
 {{- define "kafkalab.tokenSecret" -}}
@@ -246,7 +246,7 @@ target:
 {{- if $v.tuner.enabled -}}
 {{- if gt (int $v.tuner.replicas) 1 -}}
 {{- if not (include "kafkalab.acts" .) -}}
-{{- fail (printf "tuner.replicas: want 1 in mode %s, in which every tuner would measure and write for itself; more than one needs mode approve or auto (got %v)" $v.tuner.mode $v.tuner.replicas) -}}
+{{- fail (printf "tuner.replicas: want 1 in mode %s, in which every tuner would measure and write for itself; more than one needs mode approve or auto, or tuner.config.revert (got %v)" $v.tuner.mode $v.tuner.replicas) -}}
 {{- end -}}
 {{- if not $v.tuner.storage.shared -}}
 {{- fail (printf "tuner.storage.shared: must be true with more than one replica: who takes over must find the ledger of the trial that was running (got false, with tuner.replicas %v)" $v.tuner.replicas) -}}

@@ -1,0 +1,116 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// In mode observe others hold the wheel. What runs is measured again and again, so that a change of the knobs finds something to be compared with, and such a
+// change is a trial that somebody else has applied: it is verified, settles, is warmed up, measured and judged like one of the tuner's own, and carries its
+// author's name. It is compared with what was measured last; changes that follow one another before they could be measured are so compared together.
+
+// observe does what mode observe is for while nobody changes anything. It waits for nothing that would keep it from noticing when somebody does.
+func (r *Runner) observe(ctx context.Context) error {
+	if r.File.Reverts() {
+		r.lookAfter(ctx)
+		if back, due := r.wayBack(); due && r.Stop() == "" {
+			return r.try(ctx, back)
+		}
+	}
+	why := ""
+	if r.stale() {
+		err := r.ready(ctx)
+		if err == nil {
+			return r.measureIncumbent(ctx)
+		}
+		why = "not measured now, so that a change cannot be scored: " + err.Error()
+	}
+	r.state(status.Observing, why)
+	return r.rest(ctx)
+}
+
+// theirs takes what somebody else has done: a change of the knobs alone is scored, if it is known what was before.
+func (r *Runner) theirs(ctx context.Context, point space.Point, view apply.View, o *apply.Outside) error {
+	why := ""
+	switch {
+	case point.Key() == r.study.Incumbent.Key(): // no knob has another value
+	case view.Rest != r.study.Rest:
+		why = "something other than the knobs was changed, too"
+	case len(r.study.Windows) == 0:
+		why = "what was before had not been measured"
+	default:
+		return r.score(ctx, point, view, o)
+	}
+	return r.outside(point, view, o.Author, "not scored: "+why+"; it is the new incumbent")
+}
+
+// score begins the trial of a change that somebody else has made.
+func (r *Runner) score(ctx context.Context, point space.Point, view apply.View, o *apply.Outside) error {
+	r.seen = view
+	if r.after != nil { // from here on the new trial's own watch answers for it
+		r.after.close()
+		r.after = nil
+	}
+	reason := "changed by " + o.Author
+	if n := len(r.study.Trials); n > 0 && r.study.Trials[n-1].Purpose == ledger.Scored && r.study.Trials[n-1].Outcome == ledger.OutcomeDiscarded {
+		reason += fmt.Sprintf("; with what is left of trial %d, which was not measured", n)
+	}
+	made := time.Now().Add(-idle) // it was noticed at the first look
+	if !o.Time.IsZero() && o.Time.Before(time.Now()) {
+		made = o.Time
+	}
+	return r.try(ctx, proposal{point: point, purpose: ledger.Scored, reason: reason, author: o.Author, made: made, generation: view.Generation})
+}
+
+// scored is what the end of the measurement says of somebody else's change. Where the judge has decided there is nothing to add.
+func (r *Runner) scored(e *end) *end {
+	if e == nil || e.outcome != ledger.OutcomeReverted {
+		return e
+	}
+	switch {
+	case e.failure == "read-back":
+		e.outcome = ledger.OutcomeNotBetter
+		return e
+	case !r.File.Reverts():
+		e.outcome = ledger.OutcomeWorse
+		return e
+	}
+	if why := r.Stop(); why != "" {
+		e.outcome, e.reason = ledger.OutcomeWorse, fmt.Sprintf("%s; not taken back: %s", e.reason, why)
+	}
+	return e
+}
+
+// author is to whom the record of a trial is put down: whoever disturbed it, or else whoever made the change, unless that was the tuner.
+func author(t *study.Trial, disturber string) string {
+	if disturber == "" && t.Purpose == ledger.Scored {
+		return t.By
+	}
+	return disturber
+}
+
+// accountable is the time before which what is breached does not speak against t: its change's. Where changes of others followed one another it is that of the
+// first which had not been found good, or what that one broke would pass for something that was always broken. The API server's times are whole seconds of
+// another clock.
+func (r *Runner) accountable(t study.Trial) time.Time {
+	at := t.AppliedAt
+	if t.Purpose != ledger.Scored {
+		return at
+	}
+	for i := t.Number - 2; i >= 0; i-- {
+		before := r.study.Trials[i]
+		answers := before.Outcome == ledger.OutcomeDiscarded || r.File.Reverts() && before.Stays() && at.Sub(before.Ended) < probation
+		if before.Purpose != ledger.Scored || !answers {
+			break
+		}
+		at = before.AppliedAt
+	}
+	return at.Add(-idle)
+}

@@ -1,0 +1,355 @@
+package trial_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/ledger"
+	"github.com/kafkalab/kafkalab/tuner/space"
+	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
+)
+
+// writes is somebody else who writes variables, all in one patch.
+func (w *world) writes(author string, values map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for variable, value := range values {
+		w.env[variable] = value
+		w.authors[variable] = apply.Author{Manager: author, Time: time.Now().Truncate(time.Second)}
+	}
+	w.generation++
+	w.rolls++
+	w.lives = apply.Life{Pod: w.lives.Pod + "+"}
+	w.past = append(w.past, moment{time.Now(), w.now()})
+}
+
+// watches opens a tuner in mode observe.
+func watches(t *testing.T, set func(*config.File, *world)) *office {
+	t.Helper()
+	f := testFile(t)
+	f.Mode = config.Observe
+	slow(&f)
+	w := newWorld(f.Space())
+	set(&f, w)
+	return open(t, f, w, &journal{})
+}
+
+// measured waits until what runs is known.
+func (o *office) measured() {
+	o.t.Helper()
+	o.until(func(s status.Snapshot) bool { return s.State == status.Observing && s.Goal.Incumbent != nil })
+}
+
+// scores waits until so many changes are scored, and gives the last one.
+func (o *office) scores(n int) status.Trial {
+	o.t.Helper()
+	return o.until(func(s status.Snapshot) bool { return len(s.Trials) >= n && s.Trials[n-1].Ended != nil }).Trials[n-1]
+}
+
+// told is what a ledger says of the changes of others, without times.
+func told(records []ledger.Record) []string {
+	var out []string
+	for _, c := range study.Fold(records).Changes {
+		out = append(out, strings.TrimSpace(fmt.Sprintf("%d %s %d→%d %s %s", c.Trial, c.Knob, c.Old, c.New, c.Author, c.Outcome)))
+	}
+	return out
+}
+
+// TestOthersAreScored: what somebody else changed is measured, judged and recorded with the author, and stays as it is.
+func TestOthersAreScored(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		set     func(*config.File, *world)
+		values  map[string]string
+		outcome ledger.Outcome
+		failure string
+		effect  float64
+		reason  string
+	}{
+		"a gain is better":                     {nil, map[string]string{"IO": "4"}, ledger.OutcomeBetter, "", 0.17, "goodput"},
+		"a loss is worse":                      {nil, map[string]string{"IO": "1"}, ledger.OutcomeWorse, "", -0.08, "goodput"},
+		"no difference is not better":          {func(_ *config.File, w *world) { w.goodput = func(space.Point) float64 { return 1000 } }, map[string]string{"IO": "4"}, ledger.OutcomeNotBetter, "", 0, "within the noise"},
+		"what restarts nothing, likewise":      {func(_ *config.File, w *world) { w.runs = "IO" }, map[string]string{"IO": "4"}, ledger.OutcomeBetter, "", 0.17, "goodput"},
+		"several knobs at once are one change": {nil, map[string]string{"IO": "8", "HEAP": "-Xms512m -Xmx512m"}, ledger.OutcomeBetter, "", 0.5, "goodput"},
+		"what the brokers do not run with is worse": {func(_ *config.File, w *world) {
+			w.broken = func(p space.Point) *apply.RolloutError {
+				if p["io"] == 4 {
+					return &apply.RolloutError{Class: apply.CrashLoop, Detail: "seen in the test"}
+				}
+				return nil
+			}
+		}, map[string]string{"IO": "4"}, ledger.OutcomeWorse, "crash-loop", 0, "seen in the test"},
+		"what has no effect is not better": {func(_ *config.File, w *world) { w.ignores = "io" }, map[string]string{"IO": "4"}, ledger.OutcomeNotBetter, "read-back", 0, "no effect"},
+		"what breaches a guard is worse":   {func(_ *config.File, w *world) { fourIsBad(w, 0) }, map[string]string{"IO": "4"}, ledger.OutcomeWorse, "guard:slow", 0, "guard slow: want at most 1 (got 9)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				if c.set == nil {
+					c.set = func(*config.File, *world) {}
+				}
+				o := watches(t, c.set)
+				o.measured()
+				o.w.writes("vibectl", c.values)
+				got := o.scores(1)
+				o.stop()
+				agree(t, o.w, o.j)
+				if got.Author != "vibectl" || got.Purpose != "scored" || got.Outcome != string(c.outcome) || got.Failure != c.failure || !strings.Contains(got.Reason, c.reason) {
+					t.Errorf("want %s %q by vibectl for %q (got %+v)", c.outcome, c.failure, c.reason, got)
+				}
+				if c.effect != 0 && (got.Effect == nil || *got.Effect < c.effect-0.02 || *got.Effect > c.effect+0.02) {
+					t.Errorf("want an effect of %+.2f (got %v)", c.effect, got.Effect)
+				}
+				if len(o.w.patches) > 0 || o.w.deletes > 0 {
+					t.Errorf("mode observe acted: %q", o.w.patches)
+				}
+			})
+		})
+	}
+}
+
+// TestAnotherHandInBetween: a change that is followed by another before it could be measured is discarded, and the next is measured together with what is left of it.
+func TestAnotherHandInBetween(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(*config.File, *world) {})
+		o.measured()
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		o.until(func(s status.Snapshot) bool { return s.Trial != nil && s.Trial.Phase == string(ledger.Measuring) })
+		o.w.writes("kubectl-patch", map[string]string{"HEAP": "-Xms512m -Xmx512m"})
+		first, second := o.scores(1), o.scores(2)
+		o.stop()
+		agree(t, o.w, o.j)
+		if first.Outcome != string(ledger.OutcomeDiscarded) || first.Author != "vibectl" || first.DisturbedBy != "kubectl-patch" {
+			t.Errorf("want the first discarded for the second (got %+v)", first)
+		}
+		if second.Outcome != string(ledger.OutcomeBetter) || second.Author != "kubectl-patch" || !strings.Contains(second.Reason, "goodput") || len(second.Changes) != 2 {
+			t.Errorf("want both measured together (got %+v)", second)
+		}
+		want := []string{
+			"1 io 2→4 vibectl attempted", "1 io 2→4 vibectl inconclusive",
+			"2 heap 256→512 kubectl-patch attempted", "2 io 2→4 kubectl-patch attempted", "2 heap 256→512 kubectl-patch better", "2 io 2→4 kubectl-patch better",
+		}
+		if diff := cmp.Diff(want, told(o.j.all())); diff != "" {
+			t.Errorf("the changes (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestTakenBackIfToldTo: a breach is ended in time when the file says so, however it came, and nothing else is touched.
+func TestTakenBackIfToldTo(t *testing.T) {
+	t.Parallel()
+	for n := range 20 {
+		after := time.Duration(n) * 15 * time.Second
+		t.Run(after.String(), func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(f *config.File, w *world) { f.Revert = true; fourIsBad(w, after) })
+				o.measured()
+				o.w.writes("vibectl", map[string]string{"IO": "4"})
+				o.until(func(s status.Snapshot) bool { return *s.Knobs[1].Desired == 2 && s.Trial == nil && len(s.Trials) > 0 })
+				o.stop()
+				agree(t, o.w, o.j)
+				first, _ := o.w.came()
+				began := first.Add(max(after, 20*time.Second)) // a rollout takes 5 s, and 15 s more are borne with
+				if late := o.w.back().Sub(began); o.w.back().IsZero() || late > bound(o.f) {
+					t.Errorf("it stayed for %s after its breach began, the bound is %s: %q", late, bound(o.f), told(o.j.all()))
+				}
+				if got := study.Fold(o.j.all()).Trials[0]; got.By != "vibectl" || got.Outcome != ledger.OutcomeReverted && got.Outcome != ledger.OutcomeBetter {
+					t.Errorf("want it put down to vibectl (got %+v)", got)
+				}
+			})
+		})
+	}
+}
+
+// TestTakenBackThroughOthers: a breach stays put down to its change when another change follows at once, and when nobody watched while it was made.
+func TestTakenBackThroughOthers(t *testing.T) {
+	t.Parallel()
+	for name, act := range map[string]func(*office){
+		"another change follows": func(o *office) {
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+			time.Sleep(43 * time.Second)
+			o.w.writes("kubectl-patch", map[string]string{"HEAP": "-Xms512m -Xmx512m"})
+		},
+		"another change follows what was found good": func(o *office) {
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+			o.w.lock(func() {
+				first, _ := o.w.came()
+				o.w.guard = func(p space.Point, at time.Time) (float64, error) {
+					if p["io"] == 4 && at.Sub(first) > 200*time.Second {
+						return 9, nil
+					}
+					return 0, nil
+				}
+			})
+			time.Sleep(205 * time.Second)
+			o.w.writes("kubectl-patch", map[string]string{"HEAP": "-Xms512m -Xmx512m"})
+		},
+		"the tuner was away": func(o *office) {
+			o.stop()
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+			time.Sleep(time.Hour)
+			o.start()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(f *config.File, w *world) { f.Revert = true; fourIsBad(w, 40*time.Second) })
+				o.measured()
+				act(o)
+				acted := time.Now()
+				o.until(func(s status.Snapshot) bool { return s.Trial == nil && o.w.point().Key() == "heap=256 io=2" })
+				o.stop()
+				agree(t, o.w, o.j)
+				// A rollout takes 5 s, and 15 s more are borne with, once for each change.
+				if late := o.w.back().Sub(acted); late > bound(o.f)+40*time.Second {
+					t.Errorf("it stayed for %s: %q", late, told(o.j.all()))
+				}
+			})
+		})
+	}
+}
+
+// TestScoredThroughKills: killed at any record or patch, the tuner comes to the same scores and takes back the same.
+func TestScoredThroughKills(t *testing.T) {
+	t.Parallel()
+	begun := 0 // records, when the first change is made
+	play := func(t *testing.T, die func(*office)) *office {
+		t.Helper()
+		o := watches(t, func(f *config.File, w *world) {
+			f.Revert = true
+			as := w.goodput
+			fourIsBad(w, 0)
+			w.goodput = as
+		})
+		o.measured()
+		begun = len(o.j.all())
+		die(o)
+		ended := func(trials int) {
+			t.Helper()
+			for range 3600 {
+				time.Sleep(time.Second)
+				if s := study.Fold(o.j.all()); !o.died() && len(s.Trials) >= trials && s.Running() == nil {
+					return
+				}
+			}
+			t.Fatalf("trial %d has not ended after an hour: %q", trials, told(o.j.all()))
+		}
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		ended(1)
+		o.w.writes("vibectl", map[string]string{"IO": "8"})
+		ended(2)
+		time.Sleep(time.Minute) // for what is told late
+		o.stop()
+		agree(t, o.w, o.j)
+		return o
+	}
+	var want, patches []string
+	records, events := 0, 0
+	in(t, func(t *testing.T) {
+		o := play(t, func(*office) {})
+		want, patches, records, events = told(o.j.all()), o.w.patches, len(o.j.all()), len(o.w.events)
+	})
+	if !slices.Contains(want, "1 io 2→4 vibectl reverted") || !slices.Contains(want, "2 io 2→8 vibectl better") || events != 2 {
+		t.Fatalf("want two scored changes with an event each (got %q, %d events)", want, events)
+	}
+	check := func(name string, die func(*office)) {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := play(t, die)
+				if diff := cmp.Diff(want, told(o.j.all())); diff != "" {
+					t.Errorf("other scores than without the kill (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(patches, o.w.patches); diff != "" {
+					t.Errorf("other patches than without the kill (-want +got):\n%s", diff)
+				}
+				if len(o.w.events) != events {
+					t.Errorf("want %d events (got %d)", events, len(o.w.events))
+				}
+			})
+		})
+	}
+	for n := begun + 1; n <= records; n++ {
+		check(fmt.Sprintf("before record %d", n), func(o *office) { o.dies(n, false) })
+		check(fmt.Sprintf("after record %d", n), func(o *office) { o.dies(n, true) })
+	}
+	check("after the patch arrived", func(o *office) { o.w.lock(func() { o.w.killSet = 1 }) })
+}
+
+// TestNotScored: what could not be told apart, or has nothing to be compared with, is recorded and not scored.
+func TestNotScored(t *testing.T) {
+	t.Parallel()
+	io8 := map[string]string{"IO": "8"}
+	for name, c := range map[string]struct {
+		unloaded bool
+		act      func(*office)
+		reason   string
+	}{
+		"nothing could be measured before": {true, func(o *office) { o.w.writes("vibectl", io8) }, "not scored: what was before had not been measured; it is the new incumbent"},
+		"more than the knobs was changed": {false, func(o *office) {
+			o.w.lock(func() { o.w.rest = "other" })
+			o.w.writes("vibectl", io8)
+		}, "not scored: something other than the knobs was changed, too; it is the new incumbent"},
+		"only something else was changed": {false, func(o *office) {
+			o.w.lock(func() { o.w.rest, o.w.newest = "other", apply.Author{Manager: "vibectl", Time: time.Now()} })
+		}, "something other than the knobs was changed; the incumbent is measured again"},
+		"it was put back at once": {false, func(o *office) {
+			o.w.lock(func() { thereAndBack(o.w); o.w.newest.Manager = "vibectl" })
+		}, "something was changed and put back; the incumbent is measured again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(_ *config.File, w *world) { w.unloaded = c.unloaded })
+				if c.unloaded {
+					o.until(func(s status.Snapshot) bool {
+						return s.State == status.Observing && strings.Contains(s.Reason, "no load")
+					})
+				} else {
+					o.measured()
+				}
+				c.act(o)
+				s := o.until(func(s status.Snapshot) bool { return len(s.Changes) > 0 })
+				o.w.lock(func() { o.w.unloaded = false })
+				o.measured()
+				o.stop()
+				agree(t, o.w, o.j)
+				if got := s.Changes[0]; len(s.Trials) > 0 || got.Outcome != study.OutsideDone || got.Author != "vibectl" || got.Reason != c.reason {
+					t.Errorf("want it recorded with %q (got %+v)", c.reason, s.Changes)
+				}
+			})
+		})
+	}
+}
+
+// dies lets the program die at a record.
+func (o *office) dies(at int, after bool) {
+	o.j.mu.Lock()
+	defer o.j.mu.Unlock()
+	o.j.dieAt, o.j.after = at, after
+}
+
+// died says whether the program has died; it is started again then.
+func (o *office) died() bool {
+	select {
+	case <-o.done:
+		o.dies(0, false)
+		o.w.lock(func() { o.w.killSet = 0 })
+		o.start()
+		return true
+	default:
+		return false
+	}
+}
+
+func (w *world) lock(act func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	act()
+}
