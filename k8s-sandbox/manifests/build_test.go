@@ -121,14 +121,8 @@ func pods(b built) map[string]core.PodTemplateSpec {
 
 func overlay(name string) string { return filepath.Join("overlays", name) }
 
-// generated writes the overlay that the sandbox would on this machine, with figures that stand nowhere else.
-func generated(t *testing.T, components ...string) string {
-	t.Helper()
-	return generatedFor(t, "local", components...)
-}
-
-// generatedFor writes that of another place.
-func generatedFor(t *testing.T, place string, components ...string) string {
+// written makes an overlay of files, in which ROOT is where the manifests are.
+func written(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -142,17 +136,34 @@ func generatedFor(t *testing.T, place string, components ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.ReplaceAll(text, "ROOT", root)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// generated is the overlay that the sandbox would write on this machine, with figures that stand nowhere else.
+func generated(t *testing.T, components ...string) string {
+	t.Helper()
+	return generatedFor(t, "local", components...)
+}
+
+// generatedFor is that of another place.
+func generatedFor(t *testing.T, place string, components ...string) string {
+	t.Helper()
 	var first strings.Builder
 	for _, c := range components {
-		fmt.Fprintf(&first, "%s/components/%s, ", root, c)
+		fmt.Fprintf(&first, "ROOT/components/%s, ", c)
 	}
-	for name, text := range map[string]string{
+	return written(t, map[string]string{
 		"kustomization.yaml": fmt.Sprintf(`
-resources: [%[1]s/overlays/%[3]s, settings.yaml]
-components: [%[2]s%[1]s/components/settings]
+resources: [ROOT/overlays/%s, settings.yaml]
+components: [%sROOT/components/settings]
 configMapGenerator: [{name: tuner-config, namespace: kafkalab, behavior: replace, files: [tuner.yaml]}]
 images: [{name: kafkalab/kafka, newName: localhost/kafkalab/kafka, newTag: abc}]
-`, root, first.String(), place),
+`, place, first.String()),
 		"tuner.yaml": "mode: auto\n",
 		"settings.yaml": `
 apiVersion: v1
@@ -161,12 +172,7 @@ metadata: {name: sandbox-settings, namespace: kafkalab}
 data: {cpus: 1234m, memory: 2345Mi, heapOpts: -Xms301m -Xmx302m, networkThreads: "5", ioThreads: "7", kafkaAddress: "127.0.0.1:19092",
   workload: chatty, sloP99: 77ms, stateDir: /home/me/a lab/state, statusDir: /tmp/elsewhere}
 `,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
+	})
 }
 
 func env(t *testing.T, c core.Container, name string) string {

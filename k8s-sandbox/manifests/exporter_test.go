@@ -2,8 +2,6 @@ package manifests_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,15 +21,10 @@ type serviceMonitor struct {
 	meta.TypeMeta   `json:",inline"`
 	meta.ObjectMeta `json:"metadata"`
 	Spec            struct {
-		Selector  meta.LabelSelector `json:"selector"`
-		JobLabel  string             `json:"jobLabel"`
-		Endpoints []struct {
-			Port          string `json:"port"`
-			Path          string `json:"path"`
-			Interval      string `json:"interval"`
-			ScrapeTimeout string `json:"scrapeTimeout"`
-		} `json:"endpoints"`
-		ScrapeProtocols []string `json:"scrapeProtocols"`
+		Selector        meta.LabelSelector `json:"selector"`
+		JobLabel        string             `json:"jobLabel"`
+		Endpoints       []endpoint         `json:"endpoints"`
+		ScrapeProtocols []string           `json:"scrapeProtocols"`
 	} `json:"spec"`
 }
 
@@ -40,38 +33,26 @@ type podMonitor struct {
 	meta.TypeMeta   `json:",inline"`
 	meta.ObjectMeta `json:"metadata"`
 	Spec            struct {
-		Selector  meta.LabelSelector `json:"selector"`
-		JobLabel  string             `json:"jobLabel"`
-		Endpoints []struct {
-			Port          string `json:"port"`
-			Path          string `json:"path"`
-			Interval      string `json:"interval"`
-			ScrapeTimeout string `json:"scrapeTimeout"`
-		} `json:"podMetricsEndpoints"`
-		ScrapeProtocols []string `json:"scrapeProtocols"`
+		Selector        meta.LabelSelector `json:"selector"`
+		JobLabel        string             `json:"jobLabel"`
+		Endpoints       []endpoint         `json:"podMetricsEndpoints"`
+		ScrapeProtocols []string           `json:"scrapeProtocols"`
 	} `json:"spec"`
+}
+
+type endpoint struct {
+	Port          string `json:"port"`
+	Path          string `json:"path"`
+	Interval      string `json:"interval"`
+	ScrapeTimeout string `json:"scrapeTimeout"`
 }
 
 // with builds an overlay with a component, as a user's own overlay would.
 func with(t *testing.T, overlay, component string) built {
 	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := filepath.Rel(dir, here)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf("resources: [%[1]s/overlays/%[2]s]\ncomponents: [%[1]s/components/%[3]s]\n", root, overlay, component)
-	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return build(t, dir)
+	return build(t, written(t, map[string]string{
+		"kustomization.yaml": fmt.Sprintf("resources: [ROOT/overlays/%s]\ncomponents: [ROOT/components/%s]\n", overlay, component),
+	}))
 }
 
 func TestTheExporterHasNoMoreRightsThanItNeeds(t *testing.T) {

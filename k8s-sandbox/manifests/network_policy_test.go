@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	networking "k8s.io/api/networking/v1"
@@ -22,23 +21,8 @@ func TestTheNetworkPolicyCanBePatchedAsItsCommentSays(t *testing.T) {
 		t.Fatal("want a patch in the comment, got none")
 	}
 	patch := regexp.MustCompile(`(?m)^#   `).ReplaceAllString(said, "")
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, err := filepath.Rel(dir, here)
-	if err != nil {
-		t.Fatal(err)
-	}
 	overlay := "resources: [ROOT/overlays/watch]\ncomponents: [ROOT/" + component + "]\n" + patch
-	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(strings.ReplaceAll(overlay, "ROOT", root)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	policy := get[*networking.NetworkPolicy](t, build(t, dir), "NetworkPolicy/kafkalab/exporter").Spec
+	policy := get[*networking.NetworkPolicy](t, build(t, written(t, map[string]string{"kustomization.yaml": overlay})), "NetworkPolicy/kafkalab/exporter").Spec
 	if len(policy.Egress) != 2 || len(policy.Egress[1].To) != 2 || len(policy.Egress[1].Ports) != 2 {
 		t.Fatalf("want DNS and Kafka as egress, got %+v", policy.Egress)
 	}
