@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -179,6 +180,14 @@ func TestASensibleModelPatchesOnceATurn(t *testing.T) {
 			t.Errorf("got %+v", plan)
 		}
 	})
+	t.Run("and says so to those who ask", func(t *testing.T) {
+		answer := httptest.NewRecorder()
+		s.model.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/requests", nil))
+		var asked []script.Request
+		if err := json.Unmarshal(answer.Body.Bytes(), &asked); err != nil || len(asked) == 0 || !asked[0].Plan || !strings.Contains(asked[0].User, "Goal:") {
+			t.Errorf("got %v and %d questions, the first %+v", err, len(asked), asked)
+		}
+	})
 	t.Run("and what it did last time", func(t *testing.T) {
 		s.tell(t, time.Now())
 		n := len(s.model.Requests())
@@ -313,10 +322,44 @@ func commandLines(ctx context.Context, word string) string {
 	return ""
 }
 
+// With a key of Anthropic's the address is asked as theirs is.
+func TestAnAddressSpeaksTheLanguageOfItsKey(t *testing.T) {
+	t.Parallel()
+	type asked struct{ path, key, model string }
+	seen := make(chan asked, 100)
+	anthropic := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct{ Model string }
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		seen <- asked{r.URL.Path, r.Header.Get("X-Api-Key"), body.Model}
+		http.Error(w, `{"type":"error","error":{"type":"invalid_request_error","message":"no"}}`, http.StatusBadRequest)
+	}))
+	defer anthropic.Close()
+	s := setUp(t, script.Sensible, func(c *loop.Config) {
+		c.Keys["ANTHROPIC_API_KEY"], c.Model, c.Address = "the key", "claude-sonnet-5", anthropic.URL
+	})
+	s.loop.Tick(t.Context())
+	select {
+	case got := <-seen:
+		if want := (asked{"/v1/messages", "the key", "claude-sonnet-5"}); got != want {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	default:
+		t.Fatalf("nobody asked:\n%s", s.said)
+	}
+}
+
 func TestAModelWithoutAWayToItIsRefused(t *testing.T) {
-	_, err := loop.New(loop.Config{Model: "llama", Home: t.TempDir()})
-	if err == nil || !strings.Contains(err.Error(), `model "llama": must begin with gpt-`) {
-		t.Errorf("got %v", err)
+	for model, c := range map[string]struct {
+		config loop.Config
+		want   string
+	}{
+		"llama": {loop.Config{}, `model "llama": must begin with gpt-`},
+		"gpt-4": {loop.Config{Address: "http://127.0.0.1:1", Keys: map[string]string{"ANTHROPIC_API_KEY": "k"}}, `model "gpt-4": must have claude- in its name`},
+	} {
+		c.config.Model, c.config.Home = model, t.TempDir()
+		if _, err := loop.New(c.config); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: want %q, got %v", model, c.want, err)
+		}
 	}
 }
 
@@ -356,6 +399,23 @@ func TestVibectlIsHeldAtArmsLength(t *testing.T) {
 		s := setUp(t, script.Sensible, stand(t, "/usr/bin/env"))
 		s.loop.Tick(t.Context())
 		if said := s.said.String(); strings.Contains(said, "GOPATH=") || strings.Contains(said, "PATH=/usr") || !strings.Contains(said, "/agent/bin") {
+			t.Errorf("the log says %s", said)
+		}
+	})
+	t.Run("each call that it makes is a line of the log", func(t *testing.T) {
+		s := setUp(t, script.Sensible, stand(t, "kubectl get pods -n kafka"))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.loop.Run(ctx)
+		}()
+		for end := time.Now().Add(time.Minute); !strings.Contains(s.said.String(), "vibectl had its turn") && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		stop()
+		<-ended
+		if said := s.said.String(); !strings.Contains(said, `"msg":"call","tick":1,"call":{"time":`) || !strings.Contains(said, `"args":["get","pods","-n","kafka"]`) {
 			t.Errorf("the log says %s", said)
 		}
 	})

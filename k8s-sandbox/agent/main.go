@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -51,14 +50,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	drive.Flag("kubectl", "The kubectl that makes the calls that are let through.").Default("/usr/local/bin/kubectl").StringVar(&c.Kubectl)
 	drive.Flag("home", "A folder for settings, memory and the log of calls; it may be lost.").Default("/tmp/agent").StringVar(&c.Home)
 	drive.Flag("model", "The model, as llm names it.").Required().StringVar(&c.Model)
-	drive.Flag("address", "An OpenAI-compatible API that serves the model, such as http://127.0.0.1:11434/v1.").StringVar(&c.Address)
+	drive.Flag("address", "An API that serves the model, such as http://127.0.0.1:11434/v1: OpenAI's, or Anthropic's where the key is one of theirs.").StringVar(&c.Address)
 	drive.Flag("every", "From the start of a turn to that of the next.").Default("60s").DurationVar(&c.Every)
 	drive.Flag("longest", "How long a turn may take.").Default("3m").DurationVar(&c.Longest)
 	drive.Flag("steps", "What vibectl may do in a turn.").Default("3").IntVar(&c.Steps)
 	drive.Flag("pause", "Between its steps.").Default("2s").DurationVar(&c.Pause)
 	model := app.Command("model", "Serve a scripted model, for tests and as a yardstick.")
 	listen := model.Flag("listen", "Where.").Default("127.0.0.1:18099").String()
-	scenario := model.Flag("scenario", "How it behaves: "+strings.Join(names(), ", ")+".").Default(script.Sensible).Enum(names()...)
+	scenario := model.Flag("scenario", "How it behaves: "+strings.Join(script.Names(), ", ")+".").Default(script.Sensible).Enum(script.Names()...)
 
 	ended, code := false, 0
 	app.Terminate(func(c int) { ended, code = true, c })
@@ -76,14 +75,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-func names() (out []string) {
-	for n := range script.Scenarios() {
-		out = append(out, n)
-	}
-	slices.Sort(out)
-	return out
 }
 
 func turns(ctx context.Context, c loop.Config) error {

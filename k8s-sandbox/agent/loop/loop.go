@@ -34,7 +34,7 @@ type Config struct {
 	Kubectl   string        // the one that makes the calls that are let through
 	Home      string        // a folder of its own for vibectl and llm; it may be lost
 	Model     string        // as llm names it
-	Address   string        // of an OpenAI-compatible API that serves the model; empty: the model's own
+	Address   string        // of an API that serves the model, OpenAI's or, with a key of Anthropic's, that; empty: the model's own
 	Keys      map[string]string
 	Every     time.Duration // from the start of a tick to that of the next
 	Longest   time.Duration // a run of vibectl
@@ -84,7 +84,11 @@ func (l *Loop) Run(ctx context.Context) {
 	}
 }
 
+// say puts a turn into the log: each call that the model made, and what came of them.
 func (l *Loop) say(n int, t Tick) {
+	for _, c := range t.Calls {
+		l.c.Logger.Info("call", "tick", n, "call", c)
+	}
 	level, text := slog.LevelInfo, "vibectl had its turn"
 	switch {
 	case t.Trouble != "":

@@ -32,9 +32,12 @@ func (l *Loop) environment() (out []string) {
 	vibectl, llm := l.folders()
 	out = append(out,
 		"PATH="+l.tools(), "HOME="+l.c.Home, "VIBECTL_CONFIG_DIR="+vibectl, "LLM_USER_PATH="+llm, "NO_COLOR=1", "TERM=dumb", "COLUMNS=400",
-		"PYTHONDONTWRITEBYTECODE=1", "AGENT_CALLS="+l.calls(), "AGENT_KUBECTL="+l.c.Kubectl)
+		"PYTHONDONTWRITEBYTECODE=1", "TMPDIR="+l.c.Home, "AGENT_CALLS="+l.calls(), "AGENT_KUBECTL="+l.c.Kubectl)
 	keys := maps.Clone(l.c.Keys)
-	if l.c.Address != "" && keys["OPENAI_API_KEY"] == "" {
+	switch {
+	case l.c.anthropic():
+		out = append(out, "ANTHROPIC_BASE_URL="+l.c.Address)
+	case l.c.Address != "" && keys["OPENAI_API_KEY"] == "":
 		keys = map[string]string{"OPENAI_API_KEY": "none"} // for a server that wants no key; vibectl wants one
 	}
 	for name, key := range keys {
@@ -55,9 +58,15 @@ func (l *Loop) secrets() (out []string) {
 // ours marks a model at an address of its own as one that vibectl takes for OpenAI's. From a model whose maker it does not know it hides the key.
 const ours = "gpt-at-address-"
 
+// anthropic says whether the address speaks Anthropic's language: that is so when the key for it is one of Anthropic's.
+func (c Config) anthropic() bool { return c.Address != "" && c.Keys["ANTHROPIC_API_KEY"] != "" }
+
+// compatible says whether the address speaks OpenAI's.
+func (c Config) compatible() bool { return c.Address != "" && !c.anthropic() }
+
 // model is the name by which vibectl asks.
 func (l *Loop) model() string {
-	if l.c.Address != "" {
+	if l.c.compatible() {
 		return ours + l.c.Model
 	}
 	return l.c.Model
@@ -65,7 +74,10 @@ func (l *Loop) model() string {
 
 // check refuses a model that vibectl would find no key for.
 func (c Config) check() error {
-	if c.Address == "" && !strings.HasPrefix(c.Model, "gpt-") && !strings.Contains(c.Model, "claude-") {
+	switch {
+	case c.anthropic() && !strings.Contains(c.Model, "claude-"):
+		return fmt.Errorf("model %q: must have claude- in its name where the key is one of Anthropic's", c.Model)
+	case c.Address == "" && !strings.HasPrefix(c.Model, "gpt-") && !strings.Contains(c.Model, "claude-"):
 		return fmt.Errorf("model %q: must begin with gpt- or have claude- in its name, or have an address", c.Model)
 	}
 	return nil
@@ -81,7 +93,7 @@ func (l *Loop) configure() error {
 			"memory":  map[string]any{"enabled": true, "max_chars": 1000},
 		},
 	}
-	if l.c.Address != "" {
+	if l.c.compatible() {
 		files[filepath.Join(llm, "extra-openai-models.yaml")] = []any{map[string]any{
 			"model_id": l.model(), "model_name": l.c.Model, "api_base": l.c.Address, "api_key_name": "openai",
 			"supports_schema": true, // the planner asks for an answer by a schema

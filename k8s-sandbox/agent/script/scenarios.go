@@ -3,6 +3,7 @@ package script
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -22,6 +23,9 @@ const (
 func Scenarios() map[string]Scenario {
 	return map[string]Scenario{Sensible: sensible(), Harmful: harmful, Useless: useless, Broken: broken}
 }
+
+// Names are those of the scenarios, in order.
+func Names() []string { return slices.Sorted(maps.Keys(Scenarios())) }
 
 // action is an answer in the planner's form.
 func action(kind string, fields map[string]any) Answer {

@@ -13,12 +13,12 @@ import (
 
 // Request is what a model was asked.
 type Request struct {
-	Time          time.Time
-	Authorization string
-	Model         string
-	Plan          bool   // the answer must be an action; otherwise any text will do
-	System        string // what the client says of itself
-	User          string // the question
+	Time          time.Time `json:"time"`
+	Authorization string    `json:"authorization"`
+	Model         string    `json:"model"`
+	Plan          bool      `json:"plan"`   // the answer must be an action; otherwise any text will do
+	System        string    `json:"system"` // what the client says of itself
+	User          string    `json:"user"`   // the question
 }
 
 // Answer is what the scenario says.
@@ -32,7 +32,7 @@ type Answer struct {
 // Scenario answers plans. n counts them from 0.
 type Scenario func(n int, r Request) Answer
 
-// Server answers POST /v1/chat/completions.
+// Server answers POST /v1/chat/completions, and GET /requests with what it was asked so far.
 type Server struct {
 	scenario Scenario
 
@@ -65,6 +65,11 @@ type completion struct {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet && r.URL.Path == "/requests" {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(s.Requests())
+		return
+	}
 	if r.Method != http.MethodPost || r.URL.Path != "/v1/chat/completions" {
 		http.NotFound(w, r)
 		return
@@ -92,7 +97,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"id": "scripted", "object": "chat.completion", "created": time.Now().Unix(), "model": c.Model,
 		"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]any{"role": "assistant", "content": a.Text}}},
-		"usage":   map[string]any{"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+		"usage":   usage(),
 	})
 }
 
@@ -135,13 +140,18 @@ func content(v any) string {
 	return ""
 }
 
+// usage is what an answer cost: a script does not count, but those who ask want to be told.
+func usage() map[string]int {
+	return map[string]int{"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+}
+
 // stream answers in two pieces, as models do.
 func stream(w http.ResponseWriter, model string, a Answer) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	send := func(delta map[string]any, reason any) {
 		text, err := json.Marshal(map[string]any{
 			"id": "scripted", "object": "chat.completion.chunk", "created": time.Now().Unix(), "model": model,
-			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": reason}},
+			"choices": []any{map[string]any{"index": 0, "delta": delta, "finish_reason": reason}}, "usage": usage(),
 		})
 		if err != nil {
 			return
