@@ -170,7 +170,8 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: sandbox-settings, namespace: kafkalab}
 data: {cpus: 1234m, memory: 2345Mi, heapOpts: -Xms301m -Xmx302m, networkThreads: "5", ioThreads: "7", kafkaAddress: "127.0.0.1:19092",
-  workload: chatty, sloP99: 77ms, stateDir: /home/me/a lab/state, statusDir: /tmp/elsewhere}
+  workload: chatty, sloP99: 77ms, stateDir: /home/me/a lab/state, statusDir: /tmp/elsewhere,
+  agentModel: a-model, agentAddress: "http://198.18.0.1/v1", agentEvery: 7s, agentAnthropicKeyFile: /etc/agent/one, agentOpenAIKeyFile: /etc/agent/two, agentScenario: useless}
 `,
 	})
 }
