@@ -54,9 +54,13 @@ func programs() []program {
 	}
 }
 
+// withAgent is built only when somebody asks for an agent: vibectl brings 60 Python packages along.
+func withAgent() program { return program{"agent", "k8s-sandbox", "./agent", "", ""} }
+
 // Builder builds one checkout.
 type Builder struct {
 	Checkout string
+	Agent    bool // the agent's program and image too
 	Out      io.Writer
 	// For is the sandbox that it is for. With Docker there, it is Docker that makes the images of pods; those of containers are left to Compose.
 	For string
@@ -82,7 +86,11 @@ func (b Builder) All(ctx context.Context) error {
 		return fmt.Errorf("make log directory: %w", err)
 	}
 	all, step, images := b.parts()
-	steps := progress.New(b.Out, len(all)+3)
+	more := 3
+	if b.Agent {
+		all, more = append(all, withAgent()), 4
+	}
+	steps := progress.New(b.Out, len(all)+more)
 	both, half := errgroup.WithContext(ctx)
 	both.Go(func() error {
 		for _, p := range all {
@@ -101,7 +109,11 @@ func (b Builder) All(ctx context.Context) error {
 	if err := both.Wait(); err != nil {
 		return err
 	}
-	return steps.Do("other images", func(note func(string)) error { return b.script(ctx, note, append([]string{step}, images...)...) })
+	err := steps.Do("other images", func(note func(string)) error { return b.script(ctx, note, append([]string{step}, images...)...) })
+	if err != nil || !b.Agent {
+		return err
+	}
+	return steps.Do("image of the agent (Debian, Python, vibectl)", func(note func(string)) error { return b.script(ctx, note, "images", "agent") })
 }
 
 func (b Builder) log(name string) string { return filepath.Join(b.Checkout, ".lab", "build-log", name) }

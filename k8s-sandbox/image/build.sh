@@ -2,7 +2,7 @@
 # Makes what runs in the pods, without an image registry, and without Docker unless it is asked for. Everything goes to .lab/ of the checkout.
 #
 #   build.sh kafka-dist        Kafka's jars from Maven Central, checked, with its configuration     -> .lab/kafka
-#   build.sh images [NAME...]  every image (or those), as an archive and the name it will have      -> .lab/images/NAME.{tar,ref}
+#   build.sh images [NAME...]  every image but agent (or those), as an archive and its later name   -> .lab/images/NAME.{tar,ref}
 #   build.sh docker-images NAME...  those images, made by Docker: no root and no Debian needed  -> .lab/images/NAME.{tar,ref}
 #   build.sh checksums         rewrites checksums.sha256 after a change of pom.xml
 #
@@ -19,6 +19,8 @@ lab=${LAB_DIR:-$root/.lab}
 . "$here/lib.sh"
 # shellcheck source=dist.sh
 . "$here/dist.sh"
+# shellcheck source=wheels.sh
+. "$here/wheels.sh"
 # shellcheck source=images.sh
 . "$here/images.sh"
 # shellcheck source=docker.sh

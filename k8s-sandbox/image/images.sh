@@ -5,6 +5,7 @@
 # with us, however we end. buildah's storage under .lab/buildah is only a cache; it is thrown away if a run did not finish.
 
 all_images=(pause coredns prometheus exporter loadgen tuner kafka)
+more_images=(agent) # only by name
 suite=bookworm
 base_name=docker.io/library/debian:$suite-slim # the name the Dockerfile knows it by
 space_mb=2000                                  # base system, Java, Kafka, their layers and archives
@@ -14,7 +15,7 @@ images() {
   ((${#wanted[@]})) || wanted=("${all_images[@]}")
   out=$lab/images
   for name in "${wanted[@]}"; do
-    [[ " ${all_images[*]} " == *" $name "* ]] || die "image: must be one of ${all_images[*]} (got $name)"
+    [[ " ${all_images[*]} ${more_images[*]} " == *" $name "* ]] || die "image: must be one of ${all_images[*]} ${more_images[*]} (got $name)"
   done
   have_inputs "${wanted[@]}"
   start=$(now_ms)
@@ -44,6 +45,9 @@ have_inputs() {
   if [[ " $* " == *" kafka "* ]]; then
     kafka_dist
   fi
+  if [[ " $* " == *" agent "* ]]; then
+    wheels
+  fi
 }
 
 # can_build checks what only a build needs, so that an unchanged tree asks for nothing.
@@ -59,6 +63,7 @@ can_build() {
 image_stamp() {
   case $1 in
     kafka) echo "$(base_stamp) $(cd "$here" && hash_of Dockerfile images.sh) $(dist_stamp)" ;;
+    agent) echo "$(base_stamp) $(cd "$here" && hash_of Dockerfile images.sh) $(wheels_stamp) $(sha256sum <"$lab/bin/kube") $(sha256sum <"$lab/bin/agent")" ;;
     *) echo "$(cd "$here" && hash_of Dockerfile images.sh) $(sha256sum <"$lab/bin/$1")" ;;
   esac | sha256sum | cut -c1-64
 }
@@ -113,7 +118,7 @@ fail() {
 
 build_all() {
   local name step=0 steps=$# started
-  if [[ " $* " == *" kafka "* ]] && ! base_whole; then
+  if [[ " $* " =~ " "(kafka|agent)" " ]] && ! base_whole; then
     steps=$((steps + 1)) step=1
     started=$(now_ms)
     printf '[1/%d] base system (Debian %s) ... ' "$steps" "$suite"
@@ -195,10 +200,17 @@ make_image() {
   local name=$1 log=$out/$1.log context=$lab/bin id ref stamp
   : >"$log"
   stamp=$(image_stamp "$name")
-  if [[ $name == kafka ]]; then
-    context=$lab/kafka
-    import_base "$log"
-  fi
+  case $name in
+    kafka)
+      context=$lab/kafka
+      import_base "$log"
+      ;;
+    agent)
+      context=$lab/agent
+      import_base "$log"
+      ln -f "$lab/bin/kube" "$lab/bin/agent" "$context/"
+      ;;
+  esac
   contained "$log" buildah_ bud --isolation chroot --format oci --timestamp 0 --layers --pull=never --build-arg "BASE=$base_name" \
     --file "$here/Dockerfile" --target "$name" --iidfile "$store/tmp/id" --tag "kafkalab-build/$name" "$context" || fail "$log" "buildah could not build image $name"
   id=$(<"$store/tmp/id")
