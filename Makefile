@@ -28,7 +28,7 @@ builder:
 build: packages ## Build programs, Kubernetes, Prometheus and images into .lab
 	@$(BOX) build
 
-up: ## Bring the whole lab up (SANDBOX=compose|embedded|k3d|existing, or by what is there; repeatable, interruptible)
+up: ## Bring the whole lab up (SANDBOX=compose|embedded|k3d|existing, or by what is there; AGENT=vibectl|scripted; repeatable, interruptible)
 	@sandbox=$$(./run.sh --choose) && $(MAKE) --no-print-directory up-$$sandbox SANDBOX=$$sandbox
 
 .PHONY: checked up-embedded up-compose up-k3d up-existing
@@ -47,7 +47,7 @@ there = sandbox=$$(./run.sh --chosen) && SANDBOX=$$sandbox $(BOX)
 status: builder ## Components, rates, P99 against the SLO, knobs, last changes
 	@$(there) status
 
-logs: builder ## Follow a log: make logs of=kafka (or tuner, loadgen, exporter, prometheus, kubelet, etcd, ...)
+logs: builder ## Follow a log: make logs of=kafka (or tuner, agent, loadgen, exporter, prometheus, kubelet, etcd, ...)
 	@$(there) logs $(or $(of),tuner)
 
 down: ## Remove everything that make up made

@@ -4,7 +4,7 @@
 # With --choose it prints which sandbox `make up` takes here, and says why; with --chosen it only prints it.
 #
 # It asks for nothing but bash and the usual small tools, for it is the first thing that runs on a bare machine. Variables are those of
-# `make up`: SANDBOX, SANDBOX_CPUS, SANDBOX_MEMORY, BROKERS, KUBECONFIG, and the ports below.
+# `make up`: SANDBOX, SANDBOX_CPUS, SANDBOX_MEMORY, BROKERS, AGENT, KUBECONFIG, and the ports below.
 set -euo pipefail
 
 readonly GIB=$((1024 * 1024)) # in KiB, the unit of df and /proc/meminfo
@@ -35,6 +35,8 @@ choose() {
     sandbox=compose because="it is up, or was not taken down"
   elif [[ -d .lab/k3d ]]; then
     sandbox=k3d because="it is up, or was not taken down"
+  elif [[ -n ${AGENT:-} ]]; then
+    sandbox=embedded because="an agent has the wheel there only"
   elif ! have docker; then
     sandbox=embedded because="there is no Docker"
   elif ! docker_answers; then
@@ -236,6 +238,16 @@ check_memory() {
   fi
 }
 
+# check_agent looks whether a model could be asked. Which key is wanted for which model is for make up to say.
+check_agent() {
+  if [[ ${AGENT:-} != vibectl ]]; then return; fi
+  if [[ -n ${ANTHROPIC_API_KEY:-}${ANTHROPIC_API_KEY_FILE:-}${OPENAI_API_KEY:-}${OPENAI_API_KEY_FILE:-}${AGENT_ADDRESS:-} ]]; then
+    ok "a key, or an address, for the agent's model"
+  else
+    problem "a key for the agent's model" "export ANTHROPIC_API_KEY=...   # or OPENAI_API_KEY, or either with _FILE; or AGENT=scripted"
+  fi
+}
+
 check_kubeconfig() {
   local file=${KUBECONFIG:-$HOME/.kube/config}
   if [[ -r $file ]]; then
@@ -258,6 +270,7 @@ check_all() {
       check_ports
       check_disk
       check_memory
+      check_agent
       ;;
     existing)
       check_make
@@ -291,19 +304,21 @@ report() {
   return 1
 }
 
-# start hands over to make, as root where the sandbox needs it. sudo forgets the environment; what the lab is told by is handed on.
+# start hands over to make, as root where the sandbox needs it. sudo forgets the environment; what the lab is told by is handed on, and keys in a
+# way that no list of processes shows.
 start() {
   local variable handed=("PATH=$PATH")
   if ((EUID == 0)) || [[ $sandbox != embedded ]]; then
     exec make up
   fi
-  for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY BROKERS WORKLOAD TUNER_MODE LAB_FILE KUBECONFIG IMAGE_PREFIX IMAGE_TAG \
+  for variable in SANDBOX SANDBOX_CPUS SANDBOX_MEMORY BROKERS WORKLOAD TUNER_MODE LAB_FILE AGENT AGENT_MODEL AGENT_ADDRESS AGENT_SCENARIO AGENT_EVERY \
+    ANTHROPIC_API_KEY_FILE OPENAI_API_KEY_FILE KUBECONFIG IMAGE_PREFIX IMAGE_TAG \
     API_PORT KAFKA_PORT PROMETHEUS_PORT EXPORTER_PORT LOADGEN_PORT TUNER_PORT GRAFANA_PORT \
     DEBIAN_MIRROR GOPROXY GOFLAGS GOTOOLCHAIN http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     if [[ -n ${!variable:-} ]]; then handed+=("$variable=${!variable}"); fi
   done
   echo "Starting as root, through sudo."
-  exec sudo env "${handed[@]}" make up
+  exec sudo --preserve-env=ANTHROPIC_API_KEY,OPENAI_API_KEY env "${handed[@]}" make up
 }
 
 main() {

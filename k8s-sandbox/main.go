@@ -72,7 +72,7 @@ func (a *asked) flags() *kingpin.Application {
 	app.Command("up", "Start what does not run, apply what has changed, wait until everything is ready.")
 	check := app.Command("check", "Say what would make a build or a start fail on this machine.")
 	check.Flag("build", "Only what a build needs.").BoolVar(&a.onlyBuild)
-	app.Command("build", "Build programs, Kubernetes, Prometheus and images into .lab; what is up to date is kept.")
+	app.Command("build", "Build programs, Kubernetes, Prometheus and images into .lab, with AGENT set those of the agent too; what is up to date is kept.")
 	logs := app.Command("logs", "Follow a log.")
 	logs.Arg("of", "A workload (kafka, tuner, ...) or a component (kubelet, etcd, ...).").Required().StringVar(&a.of)
 	app.Command("down", "End and remove everything that up made.")
@@ -80,6 +80,7 @@ func (a *asked) flags() *kingpin.Application {
 	app.Command("contained", "Run in the container of compose.yml, until told to stop.")
 	app.Command("healthy", "Whether Kubernetes and Kafka are, in that container: its health check.")
 	app.Command("supervise", "Run the components (up starts this by itself, inside the node's network).").Hidden()
+	app.Command("relay", "Hand what an agent asks of its model on to that model (up starts this by itself, on the machine).").Hidden()
 	app.Command("missing", "Print the Debian packages that the sandbox needs and this machine lacks.")
 	return app
 }
@@ -87,13 +88,13 @@ func (a *asked) flags() *kingpin.Application {
 func (a *asked) do(ctx context.Context, stdout, stderr io.Writer) error {
 	switch {
 	case a.command == "missing":
-		for _, p := range sandbox.Missing() {
+		for _, p := range sandbox.Missing(os.Getenv("AGENT") != "") {
 			fmt.Fprintln(stdout, p)
 		}
 		return nil
 	case a.command == "build":
-		return build.Builder{Checkout: a.checkout, Out: stdout, For: a.sandbox}.All(ctx)
-	case slices.Contains([]string{"contained", "healthy", "supervise"}, a.command):
+		return build.Builder{Checkout: a.checkout, Agent: os.Getenv("AGENT") != "", Out: stdout, For: a.sandbox}.All(ctx)
+	case slices.Contains([]string{"contained", "healthy", "supervise", "relay"}, a.command):
 		return a.inside(ctx, stdout, stderr)
 	}
 	l, err := a.lab(stdout)
@@ -117,7 +118,7 @@ func (a *asked) do(ctx context.Context, stdout, stderr io.Writer) error {
 // inside are the commands that others than people start.
 func (a *asked) inside(ctx context.Context, stdout, stderr io.Writer) error {
 	where := sandbox.InContainer
-	if a.command == "supervise" {
+	if a.command == "supervise" || a.command == "relay" {
 		where = sandbox.OnMachine
 	}
 	box, err := sandbox.New(sandbox.Config{Checkout: a.checkout, Out: stdout, Where: where})
@@ -129,6 +130,8 @@ func (a *asked) inside(ctx context.Context, stdout, stderr io.Writer) error {
 		return box.Serve(ctx)
 	case "healthy":
 		return box.Healthy(ctx)
+	case "relay":
+		return box.Relay(ctx, slog.New(slog.NewTextHandler(stderr, nil)))
 	default:
 		return box.Supervise(ctx, slog.New(slog.NewTextHandler(stderr, nil)))
 	}
@@ -141,6 +144,9 @@ type lab struct {
 }
 
 func (a *asked) lab(out io.Writer) (lab, error) {
+	if os.Getenv("AGENT") != "" && a.sandbox != embedded && (a.command == "check" || a.command == "up") {
+		return lab{}, fmt.Errorf("AGENT: an agent has the wheel in the embedded sandbox only (got SANDBOX=%s)", a.sandbox)
+	}
 	switch a.sandbox {
 	case compose:
 		c := sandbox.Compose{Checkout: a.checkout, Getenv: os.Getenv, Out: out}

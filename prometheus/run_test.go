@@ -104,7 +104,8 @@ func TestRunSaysWhatAMachineLacksAndHowToGetIt(t *testing.T) {
 		"a Docker without a daemon":          {env: []string{"SANDBOX=k3d"}, with: map[string]string{"docker": `exit 1`}, want: []string{"NEEDED   a Docker daemon that answers"}},
 		"a Docker without Compose": {env: []string{"SANDBOX=compose"}, with: map[string]string{"docker": `[[ $1 == version ]] && echo 28.5.1`},
 			want: []string{"ok       Docker 28.5.1", "NEEDED   Compose", "apt-get install -y docker-compose-plugin"}},
-		"a cluster without its kubeconfig": {env: []string{"SANDBOX=existing", "KUBECONFIG=/nowhere/config"}, want: []string{"/nowhere/config cannot be read", "export KUBECONFIG="}},
+		"a model that nobody has a key for": {env: []string{"AGENT=vibectl"}, want: []string{"NEEDED   a key for the agent's model", "export ANTHROPIC_API_KEY=", "AGENT=scripted"}},
+		"a cluster without its kubeconfig":  {env: []string{"SANDBOX=existing", "KUBECONFIG=/nowhere/config"}, want: []string{"/nowhere/config cannot be read", "export KUBECONFIG="}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			programs := complete()
@@ -157,7 +158,7 @@ func TestRunStartsWhatIsComplete(t *testing.T) {
 			code, out := m.run(t, append(highPorts(), "SANDBOX_CPUS=2"))
 			// As root it is make itself, otherwise make through sudo, told what it has to know.
 			started := strings.Contains(out, "called make up") ||
-				strings.Contains(out, "called sudo env") && strings.Contains(out, "SANDBOX_CPUS=2 ") && strings.HasSuffix(out, "make up\n")
+				strings.Contains(out, "called sudo --preserve-env=") && strings.Contains(out, "SANDBOX_CPUS=2 ") && strings.HasSuffix(out, "make up\n")
 			if code != 0 || !started || !strings.Contains(out, c.want) {
 				t.Errorf("exit code %d, started %t; want 0, true and %q:\n%s", code, started, c.want, out)
 			}
@@ -198,8 +199,13 @@ func TestRunHandsEverySettingOnToSudo(t *testing.T) {
 		t.Fatal("run.sh: no list of variables")
 	}
 	for _, s := range settings {
-		if !slices.Contains(strings.Fields(list), s) {
+		listed := slices.Contains(strings.Fields(list), s)
+		if !strings.HasSuffix(s, "_KEY") && !listed {
 			t.Errorf("run.sh does not hand %s on to sudo", s)
+		}
+		// What is listed becomes an argument, and those can be read by everybody.
+		if kept := regexp.MustCompile(`sudo --preserve-env=(\S+,)?` + s + `[, ]`).Match(script); strings.HasSuffix(s, "_KEY") && (listed || !kept) {
+			t.Errorf("run.sh does not hand the key %s on to sudo by --preserve-env alone", s)
 		}
 	}
 }

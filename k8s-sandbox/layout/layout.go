@@ -30,7 +30,8 @@ const (
 	NFTable    = "kafkalab"
 	CgroupRoot = "/kafkalab"
 
-	APIPort = 6443
+	APIPort   = 6443
+	RelayPort = 18098 // on HostIP, while an agent is at work whose model is outside
 )
 
 // Port is an address that the sandbox offers on the machine's loopback, and the node port it leads to.
@@ -128,12 +129,13 @@ func (l Layout) Kustomize() string { return l.in("kustomize") }
 func (l Layout) Kubeconfig() string      { return l.in("kubeconfig") }
 func (l Layout) AgentKubeconfig() string { return l.in("agent.kubeconfig") }
 
-// Netns, Containerd, Supervisor, Lock, Ready and Pids are below Run.
+// Netns, Containerd, Supervisor, Lock, Relay, Ready and Pids are below Run.
 func (l Layout) Netns() string           { return filepath.Join(l.Run, "netns") }
 func (l Layout) Containerd() string      { return filepath.Join(l.Run, "containerd.sock") }
 func (l Layout) ContainerdState() string { return filepath.Join(l.Run, "containerd") }
 func (l Layout) Supervisor() string      { return filepath.Join(l.Run, "supervisor.sock") }
 func (l Layout) Lock() string            { return filepath.Join(l.Run, "lock") }
+func (l Layout) Relay() string           { return filepath.Join(l.Run, "relay") }
 func (l Layout) Owner() string           { return filepath.Join(l.Run, "checkout") }
 func (l Layout) Ready() string           { return filepath.Join(l.Run, "ready") }
 func (l Layout) Pids(name string) string { return filepath.Join(l.Run, "pids", name) }

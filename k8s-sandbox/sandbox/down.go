@@ -1,15 +1,12 @@
 package sandbox
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"sort"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,51 +87,6 @@ func (s *Sandbox) endProcesses(ctx context.Context) error {
 		return err
 	}
 	return group.Kill(ctx)
-}
-
-// unmount takes away every mount below our own folders, the deepest first.
-func (s *Sandbox) unmount() error {
-	mounts, err := mountsBelow(s.l.Run+"/", s.l.State()+"/", s.l.Status+"/")
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, m := range mounts {
-		if m == s.l.Netns() {
-			continue // the network's own
-		}
-		if err := unix.Unmount(m, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
-			errs = append(errs, fmt.Errorf("unmount %s: %w", m, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func mountsBelow(prefixes ...string) ([]string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return nil, fmt.Errorf("list mounts: %w", err)
-	}
-	defer f.Close()
-	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-	var found []string
-	scanner := bufio.NewScanner(f)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
-		fields := strings.Fields(scanner.Text())
-		if len(fields) < 5 {
-			continue
-		}
-		point := unescape.Replace(fields[4])
-		for _, p := range prefixes {
-			if strings.HasPrefix(point, p) {
-				found = append(found, point)
-				break
-			}
-		}
-	}
-	sort.Slice(found, func(i, j int) bool { return len(found[i]) > len(found[j]) })
-	return found, scanner.Err()
 }
 
 func (s *Sandbox) removeGroups() error {

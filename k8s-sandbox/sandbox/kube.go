@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,11 +24,16 @@ const fieldManager = "kafkalab"
 
 // kubectl runs the real kubectl with the administrator's kubeconfig. Its complaints become the error.
 func (s *Sandbox) kubectl(ctx context.Context, args ...string) ([]byte, error) {
+	return s.kubectlReading(ctx, nil, args...)
+}
+
+// kubectlReading gives it something to read.
+func (s *Sandbox) kubectlReading(ctx context.Context, in []byte, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, s.l.Bin("kube"), append([]string{"kubectl", "--kubeconfig=" + s.l.Kubeconfig()}, args...)...)
 	// A plain environment: the user's own kubectl settings are not for this cluster.
 	cmd.Env = append(os.Environ(), "KUBECONFIG=", "KUBERC=off")
 	var out, complaints bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaints
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &complaints
 	if err := cmd.Run(); err != nil {
 		return out.Bytes(), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(complaints.String()))
 	}
@@ -53,9 +59,12 @@ func (s *Sandbox) images() []string {
 		return append(own, "kafka")
 	case InK3d:
 		return append([]string{"kafka"}, programs...)
-	default:
-		return append(append(own, "kafka"), programs...)
 	}
+	all := append(append(own, "kafka"), programs...)
+	if s.agent.kind != "" {
+		all = append(all, "agent")
+	}
+	return all
 }
 
 // ref is the content-addressed name that the image build gave.
@@ -145,23 +154,31 @@ func (s *Sandbox) writeOverlay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if tuner, err = withBrokers(withMode(tuner, s.conf.Getenv("TUNER_MODE")), s.brokers); err != nil {
+	tuner = withMode(tuner, s.conf.Getenv("TUNER_MODE"))
+	if s.agent.kind != "" {
+		tuner = observing(tuner)
+	}
+	if tuner, err = withBrokers(tuner, s.brokers); err != nil {
 		return err
 	}
 	knobs, err := knobsOf(ctx, s.kubectl)
 	if err != nil {
 		return err
 	}
+	figures := map[string]string{
+		"cpus": s.limits.CPUs, "memory": s.limits.Memory,
+		"heapOpts": knobs["KAFKA_HEAP_OPTS"], "networkThreads": knobs["KAFKA_NUM_NETWORK_THREADS"], "ioThreads": knobs["KAFKA_NUM_IO_THREADS"],
+		"kafkaAddress": fmt.Sprintf("127.0.0.1:%d", s.port("kafka")),
+		"workload":     s.setting("WORKLOAD", defaultWorkload), "sloP99": slo,
+		"stateDir": s.l.Data(), "statusDir": s.l.Status,
+	}
+	if s.agent.kind != "" {
+		maps.Copy(figures, s.agent.settings())
+	}
 	settings := map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]string{"name": "sandbox-settings", "namespace": "kafkalab"},
-		"data": map[string]string{
-			"cpus": s.limits.CPUs, "memory": s.limits.Memory,
-			"heapOpts": knobs["KAFKA_HEAP_OPTS"], "networkThreads": knobs["KAFKA_NUM_NETWORK_THREADS"], "ioThreads": knobs["KAFKA_NUM_IO_THREADS"],
-			"kafkaAddress": fmt.Sprintf("127.0.0.1:%d", s.port("kafka")),
-			"workload":     s.setting("WORKLOAD", defaultWorkload), "sloP99": slo,
-			"stateDir": s.l.Data(), "statusDir": s.l.Status,
-		},
+		"data":     figures,
 	}
 	kustomization, err := s.kustomization()
 	if err != nil {
@@ -199,9 +216,13 @@ func (s *Sandbox) kustomization() (any, error) {
 		i := strings.LastIndexByte(ref, ':')
 		all = append(all, image{"kafkalab/" + name, ref[:i], ref[i+1:]})
 	}
-	components := []string{"../../k8s-sandbox/manifests/components/settings"}
+	components := s.agent.components()
 	if s.brokers == 3 {
-		components = append([]string{"../../k8s-sandbox/manifests/components/three-brokers"}, components...)
+		components = append(components, "three-brokers")
+	}
+	components = append(components, "settings")
+	for i, c := range components {
+		components[i] = "../../k8s-sandbox/manifests/components/" + c
 	}
 	return map[string]any{
 		"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",

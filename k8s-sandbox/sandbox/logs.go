@@ -10,11 +10,12 @@ import (
 	"strings"
 )
 
-// pods are the lab's workloads by the name that make logs takes.
+// pods are the containers of the lab's workloads by the name that make logs takes.
 func pods() map[string][2]string {
 	return map[string][2]string{
 		"kafka": {"kafka", "statefulset/kafka"}, "prometheus": {"kafkalab", "statefulset/prometheus"}, "tuner": {"kafkalab", "statefulset/tuner"},
 		"loadgen": {"kafkalab", "deployment/loadgen"}, "exporter": {"kafkalab", "deployment/exporter"}, "coredns": {"kube-system", "deployment/coredns"},
+		"agent": {"kafkalab", "statefulset/tuner"},
 	}
 }
 
@@ -22,7 +23,7 @@ func pods() map[string][2]string {
 func (s *Sandbox) Logs(ctx context.Context, of string) error {
 	var cmd *exec.Cmd
 	if pod, ok := pods()[of]; ok {
-		cmd = exec.CommandContext(ctx, s.l.Bin("kube"), "kubectl", "--kubeconfig="+s.l.Kubeconfig(), "logs", "-n", pod[0], pod[1], "--tail=100", "--follow")
+		cmd = exec.CommandContext(ctx, s.l.Bin("kube"), "kubectl", "--kubeconfig="+s.l.Kubeconfig(), "logs", "-n", pod[0], pod[1], "--container="+of, "--tail=100", "--follow")
 	} else if file := s.l.Log(of + ".log"); filepath.Base(of) == of && exists(file) {
 		cmd = exec.CommandContext(ctx, "tail", "-n", "100", "-F", file)
 	} else {

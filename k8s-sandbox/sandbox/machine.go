@@ -28,8 +28,8 @@ func packages() []struct{ pkg, file string } {
 	}
 }
 
-// Missing names the Debian packages that are not there.
-func Missing() []string {
+// Missing names the Debian packages that are not there; an agent's image needs one more.
+func Missing(agent bool) []string {
 	var missing []string
 	for _, p := range packages() {
 		found := false
@@ -43,6 +43,9 @@ func Missing() []string {
 		if !found {
 			missing = append(missing, p.pkg)
 		}
+	}
+	if agent && exec.Command("python3", "-c", "import ensurepip, venv").Run() != nil {
+		missing = append(missing, "python3-venv")
 	}
 	return missing
 }
@@ -193,7 +196,7 @@ func (s *Sandbox) Check(start bool) error {
 	}
 	errs := []error{checkTools()}
 	if start {
-		errs = append(errs, s.checkAddresses())
+		errs = append(errs, s.agent.findKey(s.conf.Getenv), s.checkAddresses())
 	}
 	return errors.Join(append(errs, s.checkRoom())...)
 }
@@ -229,8 +232,9 @@ func (s *Sandbox) preflight() error {
 	if err := s.checkSystem(); err != nil {
 		return err
 	}
-	var errs []error
-	if missing := Missing(); len(missing) > 0 {
+	errs := []error{s.agent.findKey(s.conf.Getenv)}
+	hideKeys()
+	if missing := Missing(s.agent.kind != ""); len(missing) > 0 {
 		errs = append(errs, fmt.Errorf("missing Debian packages: apt-get install -y --no-install-recommends %s", strings.Join(missing, " ")))
 	}
 	return errors.Join(append(errs, s.checkAddresses(), s.checkRoom(), checkTunerFile(s.l, s.tunerFile()))...)

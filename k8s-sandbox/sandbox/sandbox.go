@@ -52,6 +52,7 @@ type Sandbox struct {
 	brokers int
 	ports   []layout.Port
 	limits  Limits
+	agent   agent
 	conf    Config
 }
 
@@ -70,10 +71,11 @@ func New(c Config) (*Sandbox, error) {
 		ports, room = inside(ports), thisContainer()
 	}
 	limits, err2 := LimitsOf(c.Getenv, brokers, room)
-	if err := errors.Join(err0, err1, err2, checkSettings(c.Getenv)); err != nil {
+	agent, err3 := agentOf(c.Getenv)
+	if err := errors.Join(err0, err1, err2, err3, checkSettings(c.Getenv)); err != nil {
 		return nil, err
 	}
-	return &Sandbox{l: layout.New(c.Checkout), brokers: brokers, ports: ports, limits: limits, conf: c}, nil
+	return &Sandbox{l: layout.New(c.Checkout), brokers: brokers, ports: ports, limits: limits, agent: agent, conf: c}, nil
 }
 
 // Layout is where the sandbox's files are.
@@ -106,7 +108,7 @@ func (s *Sandbox) up(ctx context.Context) error {
 		do("Kubernetes", s.startKubernetes),
 		do("images", s.importImages),
 		do("manifests", s.apply),
-		do("kubeconfigs", s.kubeconfigs),
+		do("kubeconfigs", s.access),
 		do("pods ready", s.waitReady),
 	} {
 		if err := step(); err != nil {
@@ -176,6 +178,9 @@ func (s *Sandbox) prepare(ctx context.Context, _ func(string)) error {
 		if err := os.Chown(dir, podUser, podUser); err != nil {
 			return fmt.Errorf("give %s to the pods' user: %w", dir, err)
 		}
+	}
+	if err := s.mountStatus(); err != nil {
+		return err
 	}
 	if err := components.Prepare(s.l, s.port("kubernetes")); err != nil {
 		return err

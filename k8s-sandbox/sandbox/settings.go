@@ -121,3 +121,12 @@ func writeSecret(file string, data []byte) error {
 	}
 	return os.Rename(tmp, file)
 }
+
+// observing is the tuner's file for an agent at the wheel: two who turn it would only measure each other. What the agent does harm with is taken
+// back, unless the file says otherwise.
+func observing(file []byte) []byte {
+	if strings.Contains("\n"+string(file), "\nrevert:") {
+		return withMode(file, "observe")
+	}
+	return withMode(file, "observe\nrevert: true")
+}
