@@ -104,7 +104,7 @@ func TestInTheBrowser(t *testing.T) {
 				s.Reason, s.Live.Missing, s.Build = evil, map[string]string{"p99": evil, "acked": evil}, evil
 				s.Live.P99, s.Live.Acked, s.Trial = nil, nil, nil
 				s.Knobs[0].Name, s.Knobs[0].Text, s.Knobs[0].Env, s.Knobs[0].Unit = evil, evil, evil, evil
-				s.Pause, s.Queue = &status.Order{By: evil, Reason: evil}, []status.Order{{By: evil, Reason: evil, Knobs: map[string]int64{evil: 1}}}
+				s.Pause, s.Queue = &status.Order{By: evil, Reason: evil}, []status.Order{{By: evil, Reason: evil, Held: evil, Knobs: map[string]int64{evil: 1}}}
 				s.Next = &status.Proposal{Trial: 10, Env: evil, Old: evil, New: evil, Reason: evil, Steps: []status.Step{{Knob: evil}}}
 				s.Links = status.Links{Grafana: "javascript:alert(1)", Prometheus: evil}
 			},
@@ -115,6 +115,9 @@ func TestInTheBrowser(t *testing.T) {
 			if !strings.Contains(b.text(id), evil) {
 				t.Errorf("%s: want it shown as it is (got %q)", id, b.text(id))
 			}
+		}
+		if !strings.Contains(b.text("now"), "; it waits: "+evil) {
+			t.Errorf("want it said why a proposal waits (got %q)", b.text("now"))
 		}
 		if eval[bool](b, `"ran" in window || document.querySelectorAll("main img, main script").length > 0`) {
 			t.Error("somebody else's string became markup")
