@@ -26,8 +26,10 @@ func TestComposeFromUpToDown(t *testing.T) {
 	t.Cleanup(func() { _, _ = d.try("docker", "compose", "down", "--volumes") }) // if the test ends before it does so itself
 
 	t.Run("Docker makes the images of pods", d.podImages)
-	if said := d.run(t, "make", "up"); !strings.Contains(said, "SANDBOX=compose (Docker ") || !strings.Contains(said, "ready") {
-		t.Errorf("make up said\n%s", said)
+	said := d.run(t, "make", "up")
+	t.Logf("make up:\n%s", said)
+	if !strings.Contains(said, "SANDBOX=compose (Docker ") || !strings.Contains(said, "ready") {
+		t.Error("it did not say which sandbox and why, and that it is ready")
 	}
 	for _, step := range []struct {
 		name string
@@ -42,8 +44,10 @@ func TestComposeFromUpToDown(t *testing.T) {
 		{"a component of Kubernetes that hangs makes the sandbox unhealthy", d.componentHangs},
 		{"a sandbox that is killed comes back with Kafka's data, and everybody finds it", d.killed},
 		{"make status", func(t *testing.T) {
-			if said := d.run(t, "make", "status"); !strings.Contains(said, "kafka-0") || !strings.Contains(said, "SLO") || !strings.Contains(said, "healthy") {
-				t.Errorf("it said\n%s", said)
+			said := d.run(t, "make", "status")
+			t.Log(said)
+			if !strings.Contains(said, "kafka-0") || !strings.Contains(said, "SLO") || !strings.Contains(said, "healthy") {
+				t.Error("pods, the SLO or containers are not in it")
 			}
 		}},
 	} {

@@ -5,6 +5,7 @@ package docker_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -230,20 +231,37 @@ func (d *daemon) traces(t *testing.T) map[string][]string {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(info)) {
-		mounts = append(mounts, strings.Fields(line)[4])
+		if point := strings.Fields(line)[4]; strings.HasPrefix(point, d.dir) {
+			mounts = append(mounts, point)
+		}
 	}
 	slices.Sort(mounts)
 	return map[string][]string{
 		"containers": lines(d.docker(t, "ps", "--all", "--quiet")),
 		"networks":   lines(d.docker(t, "network", "ls", "--format", "{{.Name}}")),
 		"volumes":    lines(d.docker(t, "volume", "ls", "--quiet")),
-		"interfaces": lines(run(t, nil, "/", "ip", "-brief", "link")),
+		"interfaces": interfaces(t),
 		"rules":      lines(run(t, nil, "/", "iptables", "-w", "-S", "-t", "nat")),
 		"mounts":     mounts,
 		// That of BuildKit stays as long as the daemon.
 		"groups":    slices.DeleteFunc(groups("docker/*"), func(g string) bool { return filepath.Base(g) == "buildkit" }),
 		"processes": inContainers(),
 	}
+}
+
+func interfaces(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range all {
+		if i.Name != "kafkalab0" { // that of an embedded sandbox, which may come and go
+			names = append(names, i.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // inContainers are the processes that are in a control group of Docker's.

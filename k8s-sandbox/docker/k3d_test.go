@@ -13,6 +13,7 @@ func TestK3dAsFarAsTheImagePull(t *testing.T) {
 		"-o", "../../.lab/bin/k3d", "github.com/k3d-io/k3d/v5")
 	before := d.traces(t)
 	said, err := d.try(".lab/bin/k8s-sandbox", "up")
+	t.Log(said)
 	if err == nil || !strings.Contains(said, "rancher/k3s:") || !strings.Contains(strings.ToLower(said), "pull") {
 		t.Errorf("want it to end where it pulls K3s' image (got %v)\n%s", err, said)
 	}

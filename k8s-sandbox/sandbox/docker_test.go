@@ -309,13 +309,16 @@ func TestK3dSaysWhatWentWrongAndStops(t *testing.T) {
 	}
 }
 
-func TestK3dDownDeletesTheCluster(t *testing.T) {
-	d := newDouble(t, nil)
+func TestK3dDownDeletesTheClusterAndWhatK3dForgets(t *testing.T) {
+	d := newDouble(t, map[string]string{"docker network ls": "echo 1a2b", "docker volume ls": ":"})
 	for _, file := range []string{"k3d/cluster.yaml", "kustomize/settings.yaml", "kubeconfig", "agent.kubeconfig"} {
 		d.write(".lab/"+file, "x", 0o600)
 	}
 	if err := d.k3d().Down(context.Background()); err != nil || !d.asked("k3d cluster delete kafkalab") {
 		t.Errorf("got %v, asked %s", err, d.read("asked"))
+	}
+	if !d.asked("docker network rm k3d-kafkalab") || d.asked("docker volume rm") {
+		t.Errorf("want removed what is there, and no more; asked:\n%s", d.read("asked"))
 	}
 	for _, file := range []string{"k3d", "kustomize", "kubeconfig", "agent.kubeconfig"} {
 		if _, err := os.Stat(filepath.Join(d.dir, ".lab", file)); err == nil {

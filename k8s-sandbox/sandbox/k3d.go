@@ -81,13 +81,23 @@ func (k K3d) Up(ctx context.Context) error {
 	return nil
 }
 
-// Down removes the cluster with its network and volumes.
+// Down removes the cluster with its network and volumes, whole or not.
 func (k K3d) Down(ctx context.Context) error {
 	if err := daemon(ctx); err != nil {
 		return err
 	}
 	if _, err := k.k3d(ctx, "cluster", "delete", k3dCluster); err != nil {
 		return err
+	}
+	// Of a cluster whose node could not be made, K3d leaves these: it knows a cluster by its nodes.
+	for kind, name := range map[string]string{"network": "k3d-" + k3dCluster, "volume": "k3d-" + k3dCluster + "-images"} {
+		out, err := docker(ctx, kind, "ls", "--quiet", "--filter", "name=^"+name+"$")
+		if err == nil && len(bytes.TrimSpace(out)) > 0 {
+			_, err = docker(ctx, kind, "rm", name)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return errors.Join(os.RemoveAll(filepath.Dir(k.file())), os.RemoveAll(k.l.Kustomize()), removeFile(k.l.Kubeconfig()), removeFile(k.l.AgentKubeconfig()))
 }
