@@ -65,7 +65,7 @@ e2e: build ## End-to-end tests on the embedded sandbox (takes it down before and
 
 test: build lint unit e2e ## All of it but test-compose
 
-test-compose: build ## compose.yml and K3d against a Docker daemon of their own, from Debian (root, about ten minutes)
+test-compose: build ## compose.yml and K3d against a Docker daemon of their own, from Debian (root, about twelve minutes)
 	@cd k8s-sandbox/docker && go test -count 1 -timeout 60m -v .
 
 bench: ## Benchmarks with their figures

@@ -382,12 +382,14 @@ func (d *daemon) componentHangs(t *testing.T) {
 }
 
 func (d *daemon) killed(t *testing.T) {
-	broker := process(t, "kafka.Kafka")
+	broker, id := process(t, "kafka.Kafka"), d.containers(t)["k8s-sandbox"]
+	start := func() string { return d.docker(t, "inspect", "--format", "{{.State.StartedAt}}", id) }
+	first := start()
 	// By its process: a container that docker kills stays down.
-	run(t, nil, "/", "kill", "-KILL", d.docker(t, "inspect", "--format", "{{.State.Pid}}", d.containers(t)["k8s-sandbox"]))
-	eventually(t, time.Minute, "the broker is gone", func() error {
-		if _, err := os.Stat("/proc/" + broker); err == nil {
-			return fmt.Errorf("process %s is there", broker)
+	run(t, nil, "/", "kill", "-KILL", d.docker(t, "inspect", "--format", "{{.State.Pid}}", id))
+	eventually(t, time.Minute, "the broker is gone and the container starts anew", func() error {
+		if _, err := os.Stat("/proc/" + broker); err == nil || start() == first {
+			return fmt.Errorf("process %s: %v; started %s", broker, err, start())
 		}
 		return nil
 	})

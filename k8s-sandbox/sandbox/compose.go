@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/kafkalab/kafkalab/k8s-sandbox/layout"
+	"github.com/kafkalab/kafkalab/k8s-sandbox/progress"
 )
 
 // Compose is the lab of compose.yml: the embedded sandbox in a container whose limits bind Kafka, the programs and Grafana beside it.
@@ -56,11 +58,24 @@ func (c Compose) Up(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintln(c.Out, said)
-	if err := c.compose(ctx, env, "up", "--build", "--detach", "--wait", "--remove-orphans"); err != nil {
-		return fmt.Errorf("%w (make status SANDBOX=compose shows which container is not healthy, make logs of=NAME SANDBOX=compose why)", err)
-	}
-	for _, file := range []string{c.layout().Kubeconfig(), c.layout().AgentKubeconfig()} {
-		if err := c.fetch(ctx, env, file); err != nil {
+	steps := progress.New(c.Out, 3)
+	for _, step := range []struct {
+		name string
+		do   func(note func(string)) error
+	}{
+		{"images of containers", func(note func(string)) error { return c.follow(ctx, env, note, "build") }},
+		{"containers healthy", func(note func(string)) error {
+			err := c.follow(ctx, env, note, "up", "--no-build", "--detach", "--wait", "--remove-orphans")
+			if err != nil {
+				err = fmt.Errorf("%w\nmake status shows which container is not healthy, make logs of=NAME why", err)
+			}
+			return err
+		}},
+		{"kubeconfigs", func(func(string)) error {
+			return errors.Join(c.fetch(ctx, env, c.layout().Kubeconfig()), c.fetch(ctx, env, c.layout().AgentKubeconfig()))
+		}},
+	} {
+		if err := steps.Do(step.name, step.do); err != nil {
 			return err
 		}
 	}
@@ -69,8 +84,8 @@ func (c Compose) Up(ctx context.Context) error {
 		return err
 	}
 	l := c.layout()
-	fmt.Fprintf(c.Out, "ready\n\n%s  %-11s %s (administrator), %s (agent)\n  %-11s docker compose exec k8s-sandbox cat /tmp/status/latency.txt\n",
-		addresses(ports), "kubeconfig", l.Kubeconfig(), l.AgentKubeconfig(), "status")
+	fmt.Fprintf(c.Out, "ready in %s\n\n%s  %-11s %s (administrator), %s (agent)\n  %-11s docker compose exec k8s-sandbox cat /tmp/status/latency.txt\n",
+		steps.Elapsed(), addresses(ports), "kubeconfig", l.Kubeconfig(), l.AgentKubeconfig(), "status")
 	return nil
 }
 
@@ -257,7 +272,35 @@ func (c Compose) fetch(ctx context.Context, env []string, file string) error {
 	return writeSecret(file, data)
 }
 
-// compose runs docker compose, which says by itself what it does.
+// follow runs docker compose with its last line as progress, and shows the last of them when it fails.
+func (c Compose) follow(ctx context.Context, env []string, note func(string), args ...string) error {
+	cmd := c.command(ctx, env, append([]string{"--progress=plain"}, args...)...)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start docker: %w", err)
+	}
+	var tail []string
+	for s := bufio.NewScanner(pipe); s.Scan(); {
+		line := strings.TrimSpace(s.Text())
+		if line == "" {
+			continue
+		}
+		note(line)
+		if tail = append(tail, line); len(tail) > 15 {
+			tail = tail[1:]
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("docker compose %s: %w:\n  %s", args[0], err, strings.Join(tail, "\n  "))
+	}
+	return nil
+}
+
+// compose runs docker compose, whose output is the answer.
 func (c Compose) compose(ctx context.Context, env []string, args ...string) error {
 	cmd := c.command(ctx, env, args...)
 	cmd.Stdout, cmd.Stderr = c.Out, c.Out

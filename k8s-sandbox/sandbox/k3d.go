@@ -214,6 +214,7 @@ func (k K3d) load(ctx context.Context, note func(string)) error {
 // k3d is the one that the build made, of the version that is pinned.
 func (k K3d) k3d(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, k.l.Bin("k3d"), args...)
+	cmd.Env = append(os.Environ(), "LOG_COLORS=false") // it colours even what nobody sees
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.Output()
