@@ -273,9 +273,12 @@ func (m *Mixed) Rollback(ctx context.Context) error {
 	return nil
 }
 
-// tidy wants no value that was not set before. A broker refuses everything while one of the values is too far from what it runs with, so what is
+// tidy wants no value that was not set before; only a tuner that may act does it. A broker refuses everything while one of the values is too far from what it runs with, so what is
 // refused is tried again after the others. What cannot be done now is done after the next rollout.
 func (m *Mixed) tidy(ctx context.Context) {
+	if m.c.Term == 0 {
+		return
+	}
 	left := slices.Sorted(maps.Keys(m.Settings))
 	for range m.Settings {
 		var failed []string

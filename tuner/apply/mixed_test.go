@@ -61,7 +61,7 @@ func newMachine(t *testing.T, s *kube, namespace, strategy string) *machine {
 	s.in(namespace, m.behave)
 	w := target(t, s, apply.StatefulSet, namespace, "serviceName: kafka\n  podManagementPolicy: Parallel\n  "+strategy)
 	m.brokers = apply.Brokers{Bootstrap: []string{m.broker.Addr}, JVM: []string{"http://" + m.broker.MetricsAddr + "/metrics"}, Knobs: knobs(), Timeout: 5 * time.Second}
-	m.Mixed = m.under(t, w, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	m.Mixed = m.under(t, w.Under(1), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	m.roll(t)
 	return m
 }
@@ -273,8 +273,14 @@ func mixedWhereNothingRestarts(t *testing.T, s *kube) {
 	}
 	// Whoever deletes the pod gets the value from the variable, and then nothing is left over it.
 	m.kube.Kubectl(t, "-n", "quiet", "delete", "pod", "kafka-0")
+	acts := m.Mixed
+	m.Mixed = m.under(t, m.Workload.Under(0), slog.New(slog.DiscardHandler)) // one that only looks leaves it there
 	m.roll(t)
 	m.effective(t, 256, 3, 8)
+	if from := m.from(t, handler); !from.Dynamic() {
+		t.Errorf("want a tuner that may not act to remove nothing (got %s)", from)
+	}
+	m.Mixed = acts
 	eventually(t, "nothing is left over it", func() error {
 		if err := m.Rollout(t.Context()); err != nil {
 			return err
