@@ -217,6 +217,32 @@ func TestTakenBackThroughOthers(t *testing.T) {
 	}
 }
 
+// TestOnlyWhatDoesHarmIsTakenBack: what was found good stays when a later change, made while the first is still watched, breaches a guard.
+func TestOnlyWhatDoesHarmIsTakenBack(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(f *config.File, w *world) {
+			f.Revert = true
+			w.guard = func(p space.Point, _ time.Time) (float64, error) { return float64(p["heap"]) / 256 / 2, nil } // 512 is still borne with
+		})
+		o.measured()
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		o.scores(1)
+		o.w.writes("kubectl-patch", map[string]string{"HEAP": "-Xms1024m -Xmx1024m"})
+		o.scores(2)
+		time.Sleep(time.Hour)
+		o.stop()
+		agree(t, o.w, o.j)
+		want := []string{
+			"1 io 2→4 vibectl attempted", "1 io 2→4 vibectl better",
+			"2 heap 256→1024 kubectl-patch attempted", "2 heap 256→1024 kubectl-patch reverted",
+		}
+		if diff := cmp.Diff(want, told(o.j.all())); diff != "" {
+			t.Errorf("the changes (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestScoredThroughKills: killed at any record or patch, the tuner comes to the same scores and takes back the same.
 func TestScoredThroughKills(t *testing.T) {
 	t.Parallel()
