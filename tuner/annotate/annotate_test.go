@@ -149,6 +149,23 @@ func tagged(t *testing.T, f *fake, tag string) note {
 	return notes[0]
 }
 
+func TestWhatOthersChangedBeginsWhenTheyDidAndEndsWithTheScore(t *testing.T) {
+	f := &fake{}
+	w, _ := worker(t, serve(t, f), "")
+	j := begin(t, w)
+	first := attempt(1, io(2, 4))[0]
+	first.Purpose, first.Author, first.Made = ledger.Scored, "vibectl", time.Date(2026, 3, 4, 22, 0, 0, 0, time.UTC)
+	scored := end(1, ledger.OutcomeBetter, 0.25)
+	scored[2].Phase = ledger.Kept
+	ended := write(t, j, append([]ledger.Record{session(), first}, scored...)...)
+	until(t, "the score is there", func() bool { n, _ := f.all(); return len(n) == 1 && slices.Contains(n[0].Tags, "outcome:better") })
+	const text = "changed by vibectl, trial 1: better: io_threads 2 → 4, +25.0 %\ngoodput, p&lt;0.001 &amp; &lt;b&gt;"
+	n := tagged(t, f, "author:vibectl")
+	if n.Time != first.Made.UnixMilli() || n.TimeEnd != ended[4].Time.UnixMilli() || n.Text != text {
+		t.Errorf("want it from %s to %s, with the text\n%q (got %+v)", first.Made, ended[4].Time, text, n)
+	}
+}
+
 func TestAnAnnotationBeginsWithTheAttemptAndEndsWithTheOutcome(t *testing.T) {
 	f := &fake{}
 	w, _ := worker(t, serve(t, f), "")

@@ -197,6 +197,8 @@ func TestOutcomes(t *testing.T) {
 		"the start was good":       {joined(started(), reverted, finished), "The start was left as it was: of 1 trial none was better than its 1005 records/s. The search ended: every step was tried."},
 		"something was better":     {joined(started(), kept, finished), "Goodput went from 1005 to 1306 records/s (+30.0 %, 95 % interval +26.2 % to +33.9 %) and P99 from 199.0 to 199.0 ms by heap -X256 → -X512, in 1 trial."},
 		"a trial runs":             {joined(started(), kept[:2]), "The start was left as it was: of 1 trial none was better than its 1005 records/s. The search goes on."},
+		"others made it better":    {scored()[:5], "by io -X2 → -X8, in 1 trial. The tuner searches nothing; it measures what others change."},
+		"others made it no better": {joined(scored()[:2], scored()[8:]), "No change of others was better than the start with its 1005 records/s, of 1 change. The tuner searches nothing"},
 		"the start has one window": {joined([]ledger.Record{started()[0], {Kind: ledger.Measured, Point: space.Point{"heap": 256, "io": 2}, Windows: windows(1000)[:1]}}, kept), "(+34.7 %, too few windows for an interval)"},
 	} {
 		t.Run(name, func(t *testing.T) {

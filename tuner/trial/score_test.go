@@ -2,12 +2,14 @@ package trial_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metrics "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
 	"github.com/kafkalab/kafkalab/tuner/config"
@@ -52,6 +54,45 @@ func (o *office) measured() {
 func (o *office) scores(n int) status.Trial {
 	o.t.Helper()
 	return o.until(func(s status.Snapshot) bool { return len(s.Trials) >= n && s.Trials[n-1].Ended != nil }).Trials[n-1]
+}
+
+// tells fails the test unless the one scored change is in the ledger, the metrics and the Events with its author and outcome.
+func (o *office) tells(author string, outcome ledger.Outcome) {
+	o.t.Helper()
+	for _, r := range o.j.all() {
+		if named := r.Phase == ledger.Proposed || r.Phase == ledger.Judged || r.Phase.Done(); named && r.Author != author {
+			o.t.Errorf("want each record put down to %s (got %+v)", author, r)
+		}
+	}
+	registry := metrics.NewPedanticRegistry()
+	registry.MustRegister(status.NewCollector(o.board))
+	families, err := registry.Gather()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	n := 0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			if f.GetName() == "tuner_change_timestamp_seconds" && labels["author"] == author && labels["outcome"] == string(outcome) && labels["trial"] == "1" {
+				n++
+			}
+		}
+	}
+	s := o.board.Snapshot()
+	if want := len(s.Trials[0].Changes); n != want {
+		o.t.Errorf(`want %d samples of tuner_change_timestamp_seconds{author="%s", outcome="%s"} (got %d)`, want, author, outcome, n)
+	}
+	if s.Budget.TrialsUsed+s.Budget.RestartsUsed != 0 {
+		o.t.Errorf("want nothing of it in the tuner's budgets (got %+v)", s.Budget)
+	}
+	events := slices.Collect(maps.Values(o.w.events))
+	if len(events) != 1 || events[0].Reason != "ChangeScored" || events[0].Warning != (outcome == ledger.OutcomeWorse) || !strings.Contains(events[0].Message, ", by "+author+": "+string(outcome)) {
+		o.t.Errorf("want one Event about it (got %+v)", events)
+	}
 }
 
 // told is what a ledger says of the changes of others, without times.
@@ -110,6 +151,7 @@ func TestOthersAreScored(t *testing.T) {
 				if len(o.w.patches) > 0 || o.w.deletes > 0 {
 					t.Errorf("mode observe acted: %q", o.w.patches)
 				}
+				o.tells("vibectl", c.outcome)
 			})
 		})
 	}
@@ -208,6 +250,9 @@ func TestTakenBackThroughOthers(t *testing.T) {
 				o.until(func(s status.Snapshot) bool { return s.Trial == nil && o.w.point().Key() == "heap=256 io=2" })
 				o.stop()
 				agree(t, o.w, o.j)
+				if breached := study.Fold(o.j.all()).Trials[0].Violation; name == "the tuner was away" && breached < 3000 {
+					t.Errorf("want the hour in which nobody watched counted (got %.0f s)", breached)
+				}
 				// A rollout takes 5 s, and 15 s more are borne with, once for each change.
 				if late := o.w.back().Sub(acted); late > bound(o.f)+40*time.Second {
 					t.Errorf("it stayed for %s: %q", late, told(o.j.all()))
@@ -215,6 +260,90 @@ func TestTakenBackThroughOthers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestScoringIsNoAct: the switch, which keeps the tuner from acting, does not keep it from measuring, but from taking anything back.
+func TestScoringIsNoAct(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		io      string
+		outcome ledger.Outcome
+		reason  string
+	}{
+		"a gain":   {"8", ledger.OutcomeBetter, "goodput"},
+		"a breach": {"4", ledger.OutcomeWorse, "; not taken back: the switch is off"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(f *config.File, w *world) {
+					f.Revert = true
+					as := w.goodput
+					fourIsBad(w, 40*time.Second)
+					w.goodput = as
+				})
+				o.measured()
+				o.w.lock(func() { o.w.off = "the switch is off" })
+				o.w.writes("vibectl", map[string]string{"IO": c.io})
+				got := o.scores(1)
+				time.Sleep(time.Hour)
+				o.stop()
+				agree(t, o.w, o.j)
+				if got.Outcome != string(c.outcome) || !strings.Contains(got.Reason, c.reason) || len(o.w.patches) > 0 {
+					t.Errorf("want %s for %q, and nothing done (got %+v, %q)", c.outcome, c.reason, got, o.w.patches)
+				}
+			})
+		})
+	}
+}
+
+// TestScoredWhileAway: what is changed and put back while the tuner is down ends the measurement all the same, in whatever phase it was.
+func TestScoredWhileAway(t *testing.T) {
+	t.Parallel()
+	for i, phase := range []ledger.Phase{ledger.Proposed, ledger.Verifying, ledger.Settling, ledger.Warming, ledger.Measuring} {
+		t.Run(string(phase), func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(*config.File, *world) {})
+				o.measured()
+				o.dies(len(o.j.all())+1+i, true)
+				o.w.writes("vibectl", map[string]string{"IO": "4"})
+				<-o.done
+				if last := o.j.all()[len(o.j.all())-1]; last.Phase != phase {
+					t.Fatalf("it was meant to die in phase %s (got %s)", phase, last.Phase)
+				}
+				o.dies(0, false)
+				thereAndBack(o.w)
+				o.start()
+				first, second := o.scores(1), o.scores(2)
+				o.stop()
+				agree(t, o.w, o.j)
+				if first.Outcome != string(ledger.OutcomeDiscarded) || first.DisturbedBy != "kubectl-set" || second.Outcome != string(ledger.OutcomeBetter) || second.Author != "vibectl" {
+					t.Errorf("want the first discarded and the same change scored once more (got %+v and %+v)", first, second)
+				}
+			})
+		})
+	}
+}
+
+// TestOthersKeepWhatTheyHave: a tuner that acts takes back what it tries, and nothing that others have changed before, however it was found.
+func TestOthersKeepWhatTheyHave(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(_ *config.File, w *world) { fourIsBad(w, 150*time.Second) })
+		o.measured()
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		if got := o.scores(1); got.Outcome != string(ledger.OutcomeBetter) {
+			t.Fatalf("want it found better before it breaches a guard (got %+v)", got)
+		}
+		o.stop()
+		o.f.Mode = config.Auto
+		o.start()
+		s := o.until(isDone)
+		o.stop()
+		agree(t, o.w, o.j)
+		if slices.ContainsFunc(s.Trials, func(tr status.Trial) bool { return tr.Purpose == string(ledger.Rollback) }) {
+			t.Errorf("want no way back from it (got %q)", story(o.j.all()))
+		}
+	})
 }
 
 // TestOnlyWhatDoesHarmIsTakenBack: what was found good stays when a later change, made while the first is still watched, breaches a guard.
