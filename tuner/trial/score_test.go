@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -391,6 +392,7 @@ func TestScoredThroughKills(t *testing.T) {
 			t.Helper()
 			for range 3600 {
 				time.Sleep(time.Second)
+				synctest.Wait() // whoever is to die has died
 				if s := study.Fold(o.j.all()); !o.died() && len(s.Trials) >= trials && s.Running() == nil {
 					return
 				}
