@@ -88,7 +88,7 @@ export class Panels {
           "b",
           {},
           {
-            observing: "Watches and changes nothing",
+            observing: "Watches what others change",
             baseline: "Measures the configuration as it is",
             done: "The search is over",
             holding: "Cannot go on",
