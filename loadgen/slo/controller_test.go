@@ -70,3 +70,26 @@ func TestAnOutageIsNamedAndCostsLittle(t *testing.T) {
 		t.Errorf("got %.0f/s just after the outage, want somewhat less than the %.0f/s before it", after, before)
 	}
 }
+
+// Whether a server stands still can only be told from ticks; one that works by fits and starts is overloaded all the same when its backlog stays.
+func TestABacklogThatDoesNotGoIsTooMuchHoweverUnevenTheWork(t *testing.T) {
+	f := mustFeed(t, 1000)
+	f.run(10*time.Second, 200*ms, true) // ends the climb
+	before := f.ctl.Rate()
+	can, backlog := 0.4*before, 0.0
+	for range 40 {
+		for tick := range 4 {
+			backlog = min(backlog+f.ctl.Rate()*slo.Tick.Seconds(), before) // the rest is given up
+			if tick == 3 {
+				done := min(backlog, can)
+				f.consumed += done
+				backlog -= done
+			}
+			f.outstanding = uint64(backlog)
+			f.run(slo.Tick, 90*ms, false)
+		}
+	}
+	if after := f.ctl.Rate(); after > can {
+		t.Errorf("got %.0f/s after 40 s in which the server did %.0f/s, want no more than that", after, can)
+	}
+}

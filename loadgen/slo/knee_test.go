@@ -17,7 +17,7 @@ const (
 )
 
 // run is a controller with a server whose capacity is multiplied by moved at the time settled.
-func run(t *testing.T, s shape, capacity, moved, length float64, seed uint64) *trace {
+func run(t testing.TB, s shape, capacity, moved, length float64, seed uint64) *trace {
 	t.Helper()
 	q := s.make(func(at float64) float64 {
 		if at >= settled {
@@ -67,8 +67,8 @@ func TestTheRateIsHeldAtTheKneeWhereverItMoves(t *testing.T) {
 				}
 				slices.Sort(swings)
 				half, most := swings[len(swings)/2], swings[len(swings)*9/10]
-				if half > 0.06 || most > 0.1 {
-					t.Errorf("got a swing of up to %.1f%% in half of the minutes and %.1f%% in nine of ten, want 6%% and 10%%", half*100, most*100)
+				if half > 0.09 || most > 0.12 {
+					t.Errorf("got a swing of up to %.1f%% in half of the minutes and %.1f%% in nine of ten, want 9%% and 12%%", half*100, most*100)
 				}
 				t.Logf("knee %.3f of the capacity, swing up to %.1f%% in half of the minutes, %.1f%% in nine of ten", at[1]/capacity, half*100, most*100)
 			})

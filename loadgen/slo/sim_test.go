@@ -104,7 +104,6 @@ func collections(r *rand.Rand, every, length, burstEvery float64) func(at float6
 }
 
 func shapes() []shape {
-
 	return []shape{
 		{"one worker, exponential work", 200 * ms, []float64{1000}, func(c func(float64) float64, r *rand.Rand) *queue {
 			return &queue{work: func(at float64) float64 { return r.ExpFloat64() / c(at) }, pause: never, base: 0.005, free: make([]float64, 1)}
@@ -134,7 +133,7 @@ type trace struct {
 }
 
 // simulate lets a controller drive a server.
-func simulate(t *testing.T, c slo.Config, q *queue, length float64) *trace {
+func simulate(t testing.TB, c slo.Config, q *queue, length float64) *trace {
 	t.Helper()
 	ctl, err := slo.New(c)
 	if err != nil {
@@ -198,22 +197,28 @@ func (tr *trace) held(from, to float64) (mean, swing float64) {
 // knee is the highest constant rate whose P99 over a long run meets the SLO.
 func knee(s shape, capacity float64) float64 {
 	length := max(30, 100_000/capacity)
-	low, high := 0.85*capacity, 1.05*capacity
-	for range 6 {
-		mid := (low + high) / 2
+	return highest(0.75*capacity, 1.05*capacity, func(rate float64) bool {
 		q := s.make(func(float64) float64 { return capacity }, rand.New(rand.NewPCG(3, 4)))
 		for next := 0.0; next < length; {
-			for end := next + 1; next < end; next += 1 / mid {
+			for end := next + 1; next < end; next += 1 / rate {
 				q.line = append(q.line, next)
 			}
 			q.advance(next)
 		}
 		var all hist.Snapshot
 		all.Add(&q.latency)
-		if p99, _ := all.Quantile(0.99); p99 > s.slo || float64(q.outstanding()) > mid {
-			high = mid
-		} else {
+		p99, _ := all.Quantile(0.99)
+		return p99 <= s.slo && float64(q.outstanding()) <= rate
+	})
+}
+
+// highest is the highest rate between two that is good enough, to half a per cent.
+func highest(low, high float64, enough func(rate float64) bool) float64 {
+	for high/low > 1.005 {
+		if mid := (low + high) / 2; enough(mid) {
 			low = mid
+		} else {
+			high = mid
 		}
 	}
 	return (low + high) / 2
