@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/kafkalab/kafkalab/bench/surfaces"
@@ -56,7 +58,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		defer os.RemoveAll(temporary)
 		*dir = temporary
 	}
-	t := newTally(strings.Split(*algorithms, ","))
+	recorded, err := readPeers(traces)
+	if err != nil {
+		return err
+	}
+	t := newTally()
 	for _, s := range all {
 		if !strings.Contains(s.Name, *only) {
 			continue
@@ -72,12 +78,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err != nil {
 			return err
 		}
-		for _, a := range t.algorithms {
+		for _, a := range strings.Split(*algorithms, ",") {
 			result, err := replay.Do(ctx, replay.Config{Surface: loaded, Algorithm: a, Trials: *trials, Seeds: *seeds, Noise: s.Noise, Outliers: s.Outliers})
 			if err != nil {
 				return err
 			}
-			t.add(stdout, s.Name, a, result)
+			t.add(stdout, s.Name, a, result.Runs)
+		}
+		of := recorded[digest(s.CSV())]
+		for _, peer := range slices.Sorted(maps.Keys(of)) {
+			t.add(stdout, s.Name, peer, of[peer])
 		}
 	}
 	t.print(stdout)

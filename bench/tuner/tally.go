@@ -10,31 +10,42 @@ import (
 
 // tally adds up over surfaces.
 type tally struct {
-	algorithms []string
-	runs       map[string][]replay.Run
-	surfaces   map[string]int
+	order    []string // of the algorithms, as they came
+	runs     map[string][]replay.Run
+	surfaces map[string]int
 }
 
-func newTally(algorithms []string) *tally {
-	return &tally{algorithms: algorithms, runs: map[string][]replay.Run{}, surfaces: map[string]int{}}
-}
+func newTally() *tally { return &tally{runs: map[string][]replay.Run{}, surfaces: map[string]int{}} }
 
-const header = "%-16s %-10s %6s %6s %6s %6s %6s %6s"
+const header = "%-16s %-10s %4s %6s %6s %6s %6s %6s %6s"
 
-func (t *tally) add(w io.Writer, surface, algorithm string, r replay.Result) {
-	if len(t.runs) == 0 {
-		fmt.Fprintf(w, header+"\n", "surface", "algorithm", "mean10", "mean25", "mean40", "p10@25", "p10@40", "to95")
+func (t *tally) add(w io.Writer, surface, algorithm string, runs []replay.Run) {
+	if len(t.order) == 0 {
+		fmt.Fprintf(w, header+"\n", "surface", "algorithm", "n", "mean10", "mean25", "mean40", "p10@25", "p10@40", "to95")
 	}
-	t.runs[algorithm] = append(t.runs[algorithm], r.Runs...)
+	if !slices.Contains(t.order, algorithm) {
+		t.order = append(t.order, algorithm)
+	}
+	t.runs[algorithm] = append(t.runs[algorithm], runs...)
 	t.surfaces[algorithm]++
-	line(w, surface, algorithm, r.Runs)
+	line(w, surface, algorithm, runs)
 }
 
+// print is each algorithm over all surfaces that it has, and how the first one compares with the best of the others.
 func (t *tally) print(w io.Writer) {
-	for _, a := range t.algorithms {
+	for _, a := range t.order {
 		if t.surfaces[a] > 1 {
 			line(w, fmt.Sprintf("all %d", t.surfaces[a]), a, t.runs[a])
 		}
+	}
+	best := ""
+	for _, a := range t.order[min(1, len(t.order)):] {
+		if t.surfaces[a] == t.surfaces[t.order[0]] && (best == "" || to95(t.runs[a]) < to95(t.runs[best])) {
+			best = a
+		}
+	}
+	if best != "" {
+		fmt.Fprintf(w, "%s takes %.2f × the trials of the best other, %s\n", t.order[0], to95(t.runs[t.order[0]])/to95(t.runs[best]), best)
 	}
 }
 
@@ -42,7 +53,7 @@ func line(w io.Writer, surface, algorithm string, runs []replay.Run) {
 	mean, _ := at(runs, 10)
 	mean25, low25 := at(runs, 25)
 	mean40, low40 := at(runs, 40)
-	fmt.Fprintf(w, "%-16s %-10s %6.3f %6.3f %6.3f %6.3f %6.3f %6.1f\n", surface, algorithm, mean, mean25, mean40, low25, low40, to95(runs))
+	fmt.Fprintf(w, "%-16s %-10s %4d %6.3f %6.3f %6.3f %6.3f %6.3f %6.1f\n", surface, algorithm, len(runs), mean, mean25, mean40, low25, low40, to95(runs))
 }
 
 // at is the mean and the worst decile after n trials.
