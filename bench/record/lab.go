@@ -23,7 +23,7 @@ import (
 const (
 	address = "127.0.0.1:9092"
 	warm    = 2 * time.Second // of each measurement: its clients connect, the broker's new threads start
-	measure = 6 * time.Second
+	measure = 8 * time.Second
 	compile = 30 * time.Second // of each load after a restart: until then the broker compiles, and all settings look alike
 )
 

@@ -47,10 +47,7 @@ func Explain(c Config, history []Trial) ([]Importance, error) {
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	draws, _, err := drawn.Elsewhere(xs)
-	if err != nil {
-		return nil, fmt.Errorf("explain: %w", err)
-	}
+	draws, _ := drawn.Elsewhere(xs)
 	mean := make([]float64, len(xs))
 	for i, x := range xs {
 		mean[i] = m.objective.Mean(x)
@@ -101,7 +98,7 @@ func understand(c Config, history []Trial) (*gpSearch, *model, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	s := newGP(c, t)
+	s := &gpSearch{c, t}
 	m, err := s.believe(history)
 	if err != nil {
 		return nil, nil, fmt.Errorf("explain: %w", err)

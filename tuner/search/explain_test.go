@@ -95,10 +95,12 @@ func TestARestartMustBeWorthIt(t *testing.T) {
 	}
 	restarts := func(cost float64) (n int) {
 		c.RestartCost = cost
-		history := measured(t, c, value, 25)
-		for i := 10; i < len(history); i++ {
-			if history[i].Point["a"] != history[i-1].Point["a"] {
-				n++
+		for c.Seed = 1; c.Seed <= 3; c.Seed++ {
+			history := measured(t, c, value, 20)
+			for i := 6; i < len(history); i++ {
+				if history[i].Point["a"] != history[i-1].Point["a"] {
+					n++
+				}
 			}
 		}
 		return n
@@ -108,29 +110,43 @@ func TestARestartMustBeWorthIt(t *testing.T) {
 	}
 }
 
-func TestTheBestAreMeasuredAgainWhenNothingNewPromisesAsMuch(t *testing.T) {
-	c, value := plain()
+func TestTheBestAreMeasuredAgainOnceEverythingWasTried(t *testing.T) {
+	c, _ := plain()
 	for _, a := range []int64{4, 5, 6, 7} {
 		for b := range int64(4) {
 			c.Pool = append(c.Pool, space.Point{"a": a, "b": b, "c": 0, "d": 0})
 		}
 	}
 	c.Start = c.Pool[0]
-	noise := 0
-	history := measured(t, c, func(p space.Point) search.Trial {
-		noise++
-		h := value(p)
-		h.Value *= 1 + 0.1*math.Sin(float64(noise*noise))
-		return h
+	n := 0
+	history := measured(t, c, func(p space.Point) search.Trial { // all are alike, as far as the noise shows
+		n++
+		return search.Trial{Point: p, Value: 100 + 10*math.Sin(float64(n*n))}
 	}, 22)
 	if len(history) < 20 {
 		t.Fatalf("want it to go on with the best (ended after %d)", len(history))
 	}
 	count := map[string]int{}
-	for _, h := range history {
-		count[h.Point.Key()]++
+	for i, h := range history {
+		if count[h.Point.Key()]++; i < 16 && count[h.Point.Key()] > 1 {
+			t.Errorf("want what is new first (got %v again in trial %d)", h.Point, i+1)
+		}
 	}
-	if len(count) == len(history) {
-		t.Errorf("want some measured again (got %v)", count)
+}
+
+// The more of a the better, until it does not run: everything that was measured points to where nothing can be.
+func TestWhatCannotRunIsLeftAloneThoughItPromisesMost(t *testing.T) {
+	c, _ := plain()
+	history := measured(t, c, func(p space.Point) search.Trial {
+		return search.Trial{Point: p, Value: 100 + 20*float64(p["a"]) - float64(p["b"]), Failed: p["a"] > 5}
+	}, 24)
+	failed := 0
+	for _, h := range history[8:] {
+		if h.Failed {
+			failed++
+		}
+	}
+	if best, ok := c.Best(history); !ok || best.Point["a"] != 5 || failed > 4 {
+		t.Errorf("want the last that runs found, and at most 4 of 16 trials failing (got %v, %d)", best.Point, failed)
 	}
 }

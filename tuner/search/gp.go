@@ -13,14 +13,6 @@ import (
 type gpSearch struct {
 	Config
 	t *table
-
-	lengthMean, lengthDev float64
-	starts                int
-}
-
-func newGP(c Config, t *table) *gpSearch {
-	d := float64(len(c.Space.Knobs))
-	return &gpSearch{Config: c, t: t, lengthMean: 0.5*math.Log(d) - 0.5, lengthDev: 1, starts: 3}
 }
 
 func (s *gpSearch) Suggest(history []Trial) (Suggestion, bool) {
@@ -54,7 +46,8 @@ func (s *gpSearch) screening() int {
 	return min(max(len(s.Space.Knobs)+1, 4), 8)
 }
 
-// apart draws some points and takes the one that is farthest from all that were tried.
+// apart draws a few points and takes the one that is farthest from all that were tried. Of many it would always be a corner of the space, where most knobs are at
+// their ends and much is broken.
 func (s *gpSearch) apart(history []Trial) (space.Point, bool) {
 	r := rng(s.Seed, "apart", len(history))
 	tried := make([][]float64, len(history))
@@ -63,7 +56,7 @@ func (s *gpSearch) apart(history []Trial) (space.Point, bool) {
 	}
 	var best space.Point
 	farthest := 0.0
-	for range 60 {
+	for range 6 {
 		p, ok := s.t.randomly(r)
 		if !ok {
 			return nil, false
@@ -92,10 +85,10 @@ type candidate struct {
 
 // most candidates are looked at, and fewer once there are so many trials that each takes long.
 func most(history []Trial) int {
-	if len(history) > 60 {
+	if len(history) > settled {
 		return 500
 	}
-	return 2000
+	return 4000
 }
 
 // candidates are points that were not tried, with their columns: all there are, or the neighbours of the best and others at random.

@@ -89,7 +89,7 @@ func New(name string, c Config) (Algorithm, error) {
 	}
 	switch name {
 	case NameGP:
-		return newGP(c, t), nil
+		return &gpSearch{c, t}, nil
 	case NameOneKnob:
 		return oneKnob{c, t}, nil
 	case NameRandom:

@@ -303,7 +303,7 @@ func TestAStepAtATime(t *testing.T) {
 	})
 }
 
-// TestAllKnobsAtOnce: the search by a model finds what no single step leads to, inside the budget, and is the same after a kill.
+// TestAllKnobsAtOnce: the search by a model finds what no single step leads to, inside the budget, and ends with the same after a kill.
 func TestAllKnobsAtOnce(t *testing.T) {
 	t.Parallel()
 	study := func(t *testing.T, dieAt int) (got string, told []string) {
@@ -330,8 +330,9 @@ func TestAllKnobsAtOnce(t *testing.T) {
 			t.Errorf("want both knobs moved (got %s: %q)", got, want)
 		}
 		for _, n := range []int{9, 25, 40} {
-			if _, again := study(t, n); !slices.Equal(again, want) {
-				t.Errorf("killed at record %d: want %q (got %q)", n, want, again)
+			// A measurement that is made again has other noise, so the way may be another.
+			if again, way := study(t, n); again != got {
+				t.Errorf("killed at record %d: want %s after %q (got %s after %q)", n, got, want, again, way)
 			}
 		}
 	})

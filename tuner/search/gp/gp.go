@@ -15,6 +15,7 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/floats"
 	"gonum.org/v1/gonum/mat"
 )
 
@@ -24,12 +25,14 @@ type Data struct {
 	Groups []int       // of each column: whose length it shares, 0…
 	Y      []float64
 	Weight []float64 // how many measurements a value is the mean of; nil: one each
+	Blur   []float64 // by which its noise is multiplied besides; nil: 1 each
 }
 
 // Prior is of logarithms: normal with these means and deviations.
 type Prior struct {
 	Length, LengthDev float64
 	Noise, NoiseDev   float64 // of the noise's variance
+	Mix, MixDev       float64 // see kernel
 }
 
 // Config of a fit.
@@ -53,8 +56,9 @@ const (
 type Model struct {
 	data   Data
 	groups int
-	theta  []float64 // log lengths, log signal variance, log noise variance
+	theta  []float64 // logarithms: lengths, signal variance, noise variance, mix
 	extra  []float64 // by which each point's noise is multiplied
+	prior  Prior
 	mean   float64
 
 	chol  mat.Cholesky
@@ -66,7 +70,7 @@ func Fit(d Data, c Config) (*Model, error) {
 	if len(d.X) == 0 || len(d.X) != len(d.Y) {
 		return nil, fmt.Errorf("fit: want as many values as points, at least one (got %d and %d)", len(d.Y), len(d.X))
 	}
-	m := &Model{data: d, extra: make([]float64, len(d.Y))}
+	m := &Model{data: d, extra: make([]float64, len(d.Y)), prior: c.Prior}
 	for _, g := range d.Groups {
 		m.groups = max(m.groups, g+1)
 	}
@@ -74,6 +78,9 @@ func Fit(d Data, c Config) (*Model, error) {
 		m.extra[i] = 1
 		if d.Weight != nil {
 			m.extra[i] = 1 / d.Weight[i]
+		}
+		if d.Blur != nil {
+			m.extra[i] *= d.Blur[i]
 		}
 	}
 	some := m.some()
@@ -146,11 +153,10 @@ var errSingular = errors.New("fit: the points' covariance is not positive defini
 func (m *Model) condition() error {
 	n := len(m.data.Y)
 	k := mat.NewSymDense(n, nil)
-	lengths := m.lengths()
-	signal, noise := m.signal(), m.noise()
+	cov, signal, noise := m.kernel(), m.signal(), m.noise()
 	for i := range n {
 		for j := i; j < n; j++ {
-			k.SetSym(i, j, signal*matern(m.distance2(m.data.X[i], m.data.X[j], lengths)))
+			k.SetSym(i, j, cov.at(m.data.X[i], m.data.X[j]))
 		}
 		k.SetSym(i, i, k.At(i, i)+noise*m.extra[i]+jitter*signal)
 	}
@@ -179,14 +185,6 @@ const (
 	meanVariance = 1.0
 )
 
-func (m *Model) lengths() []float64 {
-	inv := make([]float64, m.groups)
-	for g := range inv {
-		inv[g] = math.Exp(-2 * m.theta[g])
-	}
-	return inv
-}
-
 func (m *Model) signal() float64 { return math.Exp(m.theta[m.groups]) }
 func (m *Model) noise() float64  { return math.Exp(m.theta[m.groups+1]) }
 
@@ -205,20 +203,6 @@ func (m *Model) Lengths() []float64 {
 // Doubt is by how much each point's noise was raised for being unlikely or lowered for being a mean.
 func (m *Model) Doubt() []float64 { return m.extra }
 
-func (m *Model) distance2(a, b []float64, inv []float64) float64 {
-	sum := 0.0
-	for c, g := range m.data.Groups {
-		d := a[c] - b[c]
-		sum += d * d * inv[g]
-	}
-	return sum
-}
-
-func matern(r2 float64) float64 {
-	r := math.Sqrt(5 * r2)
-	return (1 + r + r*r/3) * math.Exp(-r)
-}
-
 // Predict is the mean and the variance of the value itself, without a measurement's noise.
 func (m *Model) Predict(x []float64) (mean, variance float64) {
 	k := mat.NewVecDense(len(m.data.Y), m.covariances(x))
@@ -233,16 +217,50 @@ func (m *Model) Predict(x []float64) (mean, variance float64) {
 	return mean, max(m.signal()-mat.Dot(k, &v), 1e-12)
 }
 
-func (m *Model) covariances(x []float64) []float64 {
-	out := make([]float64, len(m.data.X))
-	m.covary(x, m.lengths(), m.signal(), out)
-	return out
+// Everywhere is the mean and the deviation at many points.
+func (m *Model) Everywhere(xs [][]float64) (means, devs []float64) {
+	size := len(m.data.X)
+	cross := mat.NewDense(len(xs), size, nil)
+	cov := m.kernel()
+	for i, x := range xs {
+		cov.row(x, m.data.X, cross.RawRowView(i))
+	}
+	means = make([]float64, len(xs))
+	for i := range xs {
+		means[i] = m.mean + floats.Dot(cross.RawRowView(i), m.alpha)
+	}
+	return means, deviations(&m.chol, cross, cov.signal)
 }
 
-func (m *Model) covary(x, lengths []float64, signal float64, out []float64) {
-	for i, p := range m.data.X {
-		out[i] = signal * matern(m.distance2(x, p, lengths))
+// deviations are what is not known at points with these covariances with what is.
+func deviations(chol *mat.Cholesky, cross *mat.Dense, signal float64) []float64 {
+	rows, size := cross.Dims()
+	var lower mat.TriDense
+	chol.LTo(&lower)
+	solved := mat.NewDense(size, rows, nil)
+	solved.Copy(cross.T())
+	devs := make([]float64, rows)
+	if lower.SolveTo(solved, false, solved) != nil {
+		for i := range devs {
+			devs[i] = math.Sqrt(signal)
+		}
+		return devs
 	}
+	for i := range devs {
+		variance := signal
+		for k := range size {
+			v := solved.At(k, i)
+			variance -= v * v
+		}
+		devs[i] = math.Sqrt(max(variance, 1e-8*signal))
+	}
+	return devs
+}
+
+func (m *Model) covariances(x []float64) []float64 {
+	out := make([]float64, len(m.data.X))
+	m.kernel().row(x, m.data.X, out)
+	return out
 }
 
 // Values are what was measured, as given.
@@ -250,10 +268,9 @@ func (m *Model) Values() []float64 { return m.data.Y }
 
 // Mean is Predict's mean, for a fraction of its price.
 func (m *Model) Mean(x []float64) float64 {
-	lengths, signal := m.lengths(), m.signal()
-	mean := m.mean
+	cov, mean := m.kernel(), m.mean
 	for i, p := range m.data.X {
-		mean += m.alpha[i] * signal * matern(m.distance2(x, p, lengths))
+		mean += m.alpha[i] * cov.at(x, p)
 	}
 	return mean
 }

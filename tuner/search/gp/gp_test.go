@@ -8,7 +8,7 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/search/gp"
 )
 
-var prior = gp.Prior{Length: -0.5, LengthDev: 1, Noise: 2 * math.Log(0.1), NoiseDev: 1}
+var prior = gp.Prior{Length: -0.5, LengthDev: 1, Noise: 2 * math.Log(0.1), NoiseDev: 1, MixDev: 1}
 
 func truth(x []float64) float64 { return 2*math.Sin(3*x[0]) + x[1] - 1 }
 
@@ -101,10 +101,7 @@ func TestSamplesAreLikeThePrediction(t *testing.T) {
 		t.Fatal(err)
 	}
 	x := []float64{0.3, 0.9, 0.1}
-	means, devs, err := s.Elsewhere([][]float64{x})
-	if err != nil {
-		t.Fatal(err)
-	}
+	means, devs := s.Elsewhere([][]float64{x})
 	sum, squares := 0.0, 0.0
 	for k := range s.At {
 		v := means.At(0, k)
@@ -122,5 +119,75 @@ func TestSamplesAreLikeThePrediction(t *testing.T) {
 func TestNothingCannotBeLearned(t *testing.T) {
 	if _, err := gp.Fit(gp.Data{}, gp.Config{Prior: prior}); err == nil {
 		t.Error("a fit of nothing was taken")
+	}
+}
+
+// In eight dimensions forty points are far from each other: only because the parts add up can they tell of one another.
+func TestWhatAddsUpIsLearnedFromAFewPoints(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	sum := func(x []float64) (v float64) {
+		for i, xi := range x {
+			v += math.Sin(3*xi+float64(i)) / 2
+		}
+		return v
+	}
+	draw := func() []float64 {
+		x := make([]float64, 8)
+		for i := range x {
+			x[i] = r.Float64()
+		}
+		return x
+	}
+	d := gp.Data{Groups: []int{0, 1, 2, 3, 4, 5, 6, 7}}
+	for range 40 {
+		x := draw()
+		d.X, d.Y = append(d.X, x), append(d.Y, sum(x))
+	}
+	m := fit(t, d, gp.Nothing)
+	off, all := 0.0, 0.0
+	for range 200 {
+		x := draw()
+		e := m.Mean(x) - sum(x)
+		off, all = off+e*e, all+sum(x)*sum(x)
+	}
+	if part := math.Sqrt(off / all); part > 0.15 {
+		t.Errorf("want at most 15 %% of it not explained (got %.0f %%)", 100*part)
+	}
+}
+
+func TestABlurredPointBendsNothing(t *testing.T) {
+	d := sampled(30, 0.02)
+	d.Y[7] += 6
+	d.Blur = make([]float64, len(d.Y))
+	for i := range d.Blur {
+		d.Blur[i] = 1
+	}
+	d.Blur[7] = 1e5
+	if e := off(fit(t, d, gp.Nothing)); e > 0.15 {
+		t.Errorf("want an error of at most 0.15 (got %.3f)", e)
+	}
+}
+
+func TestManyPointsAtOnceAreAsEachAlone(t *testing.T) {
+	m := fit(t, sampled(20, 0.1), gp.Nothing)
+	xs := [][]float64{{0.1, 0.2, 0.3}, {0.9, 0.5, 0}, {0.5, 0.5, 0.5}}
+	means, devs := m.Everywhere(xs)
+	for i, x := range xs {
+		if mean, variance := m.Predict(x); math.Abs(mean-means[i]) > 1e-9 || math.Abs(math.Sqrt(variance)-devs[i]) > 1e-6 {
+			t.Errorf("%v: want %g ± %g (got %g ± %g)", x, mean, math.Sqrt(variance), means[i], devs[i])
+		}
+	}
+}
+
+func TestWhatIsPlausibleGetsLessWithEachPoint(t *testing.T) {
+	spread := func(n int) float64 {
+		least, most := math.Inf(1), 0.0
+		for _, m := range fit(t, sampled(n, 0.05), gp.Nothing).Plausible(rand.New(rand.NewPCG(7, 8)), 12) {
+			least, most = min(least, m.Lengths()[0]), max(most, m.Lengths()[0])
+		}
+		return most / least
+	}
+	if few, many := spread(8), spread(60); few < 1.5 || many > few {
+		t.Errorf("want lengths that differ by half after 8 points, and less after 60 (got %.2f and %.2f times)", few, many)
 	}
 }

@@ -10,16 +10,17 @@ import (
 
 // learning is the search for the hyperparameters: squared distances are computed once.
 type learning struct {
-	m       *Model
-	prior   Prior
-	n       int
-	squares []float64 // of each pair i < j, one value per group
-	k       *mat.SymDense
-	slope   []float64 // of each pair: derivative of the kernel by the squared distance
-	inv     mat.SymDense
-	chol    mat.Cholesky
+	m      *Model
+	prior  Prior
+	n      int
+	apart  []float64 // √5 × the distance of each pair i < j, one value per group
+	k      *mat.SymDense
+	slopes []float64 // of each pair and group: derivative of the kernel's logarithm by that of the length
+	bends  []float64 // of each pair: by that of the mix
+	inv    mat.SymDense
+	chol   mat.Cholesky
 	// Of the last theta that was evaluated, for its gradient.
-	last, scale, alpha []float64
+	last, alpha []float64
 }
 
 // learn sets theta by some of the points and conditions on all. It starts from where it was, if it was anywhere.
@@ -57,14 +58,18 @@ func (m *Model) part(some []int) *Model {
 func newLearning(m *Model, prior Prior) *learning {
 	n := len(m.data.Y)
 	l := &learning{m: m, prior: prior, n: n, k: mat.NewSymDense(n, nil)}
-	l.squares = make([]float64, n*(n-1)/2*m.groups)
-	l.slope = make([]float64, n*(n-1)/2)
+	l.apart = make([]float64, n*(n-1)/2*m.groups)
+	l.slopes = make([]float64, len(l.apart))
+	l.bends = make([]float64, n*(n-1)/2)
 	at := 0
 	for i := range n {
 		for j := i + 1; j < n; j++ {
 			for c, g := range m.data.Groups {
 				d := m.data.X[i][c] - m.data.X[j][c]
-				l.squares[at+g] += d * d
+				l.apart[at+g] += 5 * d * d
+			}
+			for g := range m.groups {
+				l.apart[at+g] = math.Sqrt(l.apart[at+g])
 			}
 			at += m.groups
 		}
@@ -76,11 +81,12 @@ func newLearning(m *Model, prior Prior) *learning {
 func (l *learning) starts(n int) [][]float64 {
 	out := make([][]float64, 0, n)
 	for i := range max(n, 1) {
-		theta := make([]float64, l.m.groups+2)
+		theta := make([]float64, l.m.groups+3)
 		for g := range l.m.groups {
 			theta[g] = l.prior.Length + []float64{0, -0.8, 0.8, -1.5}[i%4]
 		}
 		theta[l.m.groups+1] = l.prior.Noise + []float64{0, 1, -2, 2}[i%4]
+		theta[l.m.groups+2] = l.prior.Mix
 		out = append(out, theta)
 	}
 	return out
@@ -99,21 +105,28 @@ func (l *learning) evaluate(theta []float64) float64 {
 	}
 	inv := make([]float64, g)
 	for i := range inv {
-		inv[i] = math.Exp(-2 * theta[i])
+		inv[i] = math.Exp(-theta[i])
 	}
-	signal, noise := math.Exp(theta[g]), math.Exp(theta[g+1])
+	signal, noise, mix := math.Exp(theta[g]), math.Exp(theta[g+1]), math.Exp(theta[g+2])
 	pair := 0
 	for i := range l.n {
 		l.k.SetSym(i, i, signal*(1+jitter)+noise*l.m.extra[i])
 		for j := i + 1; j < l.n; j++ {
-			r2 := 0.0
-			for c, s := range l.squares[pair*g : pair*g+g] {
-				r2 += s * inv[c]
+			product, bend := signal, 0.0
+			for c, d := range l.apart[pair*g : pair*g+g] {
+				if d == 0 {
+					l.slopes[pair*g+c] = 0
+					continue
+				}
+				r := d * inv[c]
+				e := math.Exp(-r)
+				part := mix * (1 + r + r*r/3) * e
+				product *= (1 + part) / (1 + mix)
+				l.slopes[pair*g+c] = mix * r * r * (1 + r) / 3 * e / (1 + part)
+				bend += part/(1+part) - mix/(1+mix)
 			}
-			r := math.Sqrt(5 * r2)
-			e := signal * math.Exp(-r)
-			l.k.SetSym(i, j, (1+r+r*r/3)*e)
-			l.slope[pair] = -5.0 / 6 * (1 + r) * e
+			l.k.SetSym(i, j, product)
+			l.bends[pair] = bend
 			pair++
 		}
 	}
@@ -135,7 +148,7 @@ func (l *learning) evaluate(theta []float64) float64 {
 		alpha[i] = y.AtVec(i) - mean*ones.AtVec(i)
 		fit += alpha[i] * (l.m.data.Y[i] - mean)
 	}
-	l.last, l.scale, l.alpha = append(l.last, theta...), inv, alpha
+	l.last, l.alpha = append(l.last, theta...), alpha
 	return -0.5*fit - 0.5*l.chol.LogDet() - 0.5*mean*mean/meanVariance + l.priors(theta, nil)
 }
 
@@ -145,7 +158,7 @@ func (l *learning) gradient(theta, grad []float64) {
 	if !slices.Equal(l.last, theta) && math.IsInf(l.evaluate(theta), -1) {
 		return
 	}
-	g, inv, alpha := l.m.groups, l.scale, l.alpha
+	g, alpha := l.m.groups, l.alpha
 	if l.chol.InverseTo(&l.inv) != nil {
 		return
 	}
@@ -156,11 +169,11 @@ func (l *learning) gradient(theta, grad []float64) {
 		grad[g+1] += 0.5 * own * noise * l.m.extra[i]
 		grad[g] += 0.5 * own * (l.k.At(i, i) - noise*l.m.extra[i])
 		for j := i + 1; j < l.n; j++ {
-			w := alpha[i]*alpha[j] - l.inv.At(i, j)
-			grad[g] += w * l.k.At(i, j)
-			by := w * l.slope[pair] * -2
-			for c, s := range l.squares[pair*g : pair*g+g] {
-				grad[c] += by * s * inv[c]
+			w := (alpha[i]*alpha[j] - l.inv.At(i, j)) * l.k.At(i, j)
+			grad[g] += w
+			grad[g+2] += w * l.bends[pair]
+			for c, s := range l.slopes[pair*g : pair*g+g] {
+				grad[c] += w * s
 			}
 			pair++
 		}
@@ -182,6 +195,7 @@ func (l *learning) priors(theta, grad []float64) float64 {
 	}
 	add(g, 0, signalDev)
 	add(g+1, l.prior.Noise, l.prior.NoiseDev)
+	add(g+2, l.prior.Mix, l.prior.MixDev)
 	return sum
 }
 

@@ -1,7 +1,6 @@
 package gp
 
 import (
-	"math"
 	"math/rand/v2"
 
 	"gonum.org/v1/gonum/mat"
@@ -21,10 +20,10 @@ type Samples struct {
 func (m *Model) Sample(rng *rand.Rand, n int) (*Samples, error) {
 	size := len(m.data.Y)
 	prior := mat.NewSymDense(size, nil)
-	lengths, signal, noise := m.lengths(), m.signal(), m.noise()
+	cov, signal, noise := m.kernel(), m.signal(), m.noise()
 	for i := range size {
 		for j := i; j < size; j++ {
-			prior.SetSym(i, j, signal*matern(m.distance2(m.data.X[i], m.data.X[j], lengths)))
+			prior.SetSym(i, j, cov.at(m.data.X[i], m.data.X[j]))
 		}
 	}
 	// The posterior at the points: K − K (K+N)⁻¹ K, which is N − N (K+N)⁻¹ N, better conditioned that way.
@@ -81,33 +80,14 @@ func (m *Model) Sample(rng *rand.Rand, n int) (*Samples, error) {
 const sampleJitter = 1e-4
 
 // Elsewhere gives each sample's mean at x, one per sample, and the deviation that all have there in common.
-func (s *Samples) Elsewhere(xs [][]float64) (means *mat.Dense, devs []float64, err error) {
-	size := len(s.m.data.X)
-	cross := mat.NewDense(len(xs), size, nil)
-	lengths := s.m.lengths()
+func (s *Samples) Elsewhere(xs [][]float64) (means *mat.Dense, devs []float64) {
+	cross := mat.NewDense(len(xs), len(s.m.data.X), nil)
+	cov := s.m.kernel()
 	for i, x := range xs {
-		s.m.covary(x, lengths, s.signal, cross.RawRowView(i))
+		cov.row(x, s.m.data.X, cross.RawRowView(i))
 	}
 	means = mat.NewDense(len(xs), len(s.At), nil)
 	means.Mul(cross, s.alpha)
-	var lower mat.TriDense
-	s.chol.LTo(&lower)
-	solved := mat.NewDense(size, len(xs), nil)
-	solved.Copy(cross.T())
-	if err := lower.SolveTo(solved, false, solved); err != nil {
-		return nil, nil, errSingular
-	}
-	devs = make([]float64, len(xs))
-	for i := range xs {
-		variance := s.signal
-		for k := range size {
-			v := solved.At(k, i)
-			variance -= v * v
-		}
-		devs[i] = math.Sqrt(max(variance, 1e-8*s.signal))
-		for k := range s.At {
-			means.Set(i, k, means.At(i, k)+s.m.mean)
-		}
-	}
-	return means, devs, nil
+	means.Apply(func(_, _ int, v float64) float64 { return v + s.m.mean }, means)
+	return means, deviations(&s.chol, cross, s.signal)
 }
