@@ -40,6 +40,7 @@ func TestComposeFromUpToDown(t *testing.T) {
 		{"the limits bind Kafka and are told to the agent", d.limits},
 		{"clients on the machine reach Kafka", d.kafkaAnswers},
 		{"the tuner applies a change and reads it back", d.loop},
+		{"orders need the token that README says how to make", d.orders},
 		{"a Prometheus that hangs makes unhealthy who needs it", d.hangs("prometheus", "prometheus", "tuner", "grafana")},
 		{"a component of Kubernetes that hangs makes the sandbox unhealthy", d.componentHangs},
 		{"a sandbox that is killed comes back with Kafka's data, and everybody finds it", d.killed},
@@ -347,6 +348,35 @@ func (d *daemon) loop(t *testing.T) {
 		}
 		return fmt.Errorf("P99 %v, acknowledged %v, knobs %+v", s.Live.P99, s.Live.Acked, s.Knobs)
 	})
+}
+
+// orders follows README to the letter.
+func (d *daemon) orders(t *testing.T) {
+	readme, err := os.ReadFile(checkout + "/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, command, found := strings.Cut(string(readme), "\n    docker compose exec k8s-sandbox sh -c '")
+	command, _, _ = strings.Cut(command, "'\n")
+	if !found {
+		t.Fatal("README does not say how to make a token")
+	}
+	order := func(order string, more ...string) (string, error) {
+		return d.try(append([]string{".lab/bin/tuner", order, "--address=http://127.0.0.1:29500", "--by=test"}, more...)...)
+	}
+	if said, err := order("pause"); err == nil {
+		t.Errorf("without a token it is obeyed: %s", said)
+	}
+	token := filepath.Join(t.TempDir(), "token")
+	made := d.run(t, "docker", "compose", "exec", "-T", "k8s-sandbox", "sh", "-c", command)
+	if err := os.WriteFile(token, []byte(strings.TrimSpace(made)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []string{"pause", "resume"} {
+		if said, err := order(o, "--token-file="+token); err != nil {
+			t.Errorf("%v: %s", err, said)
+		}
+	}
 }
 
 // hangs stops a container's process, which is worse than if it ended: nobody starts it again. Let go, everybody is well again.
