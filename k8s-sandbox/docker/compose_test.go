@@ -23,7 +23,7 @@ func TestComposeFromUpToDown(t *testing.T) {
 	d.run(t, "docker", "import", "--change", `CMD ["bash"]`, ".lab/base.tar", "debian:bookworm-slim")
 	d.standIn(t)
 	before := d.traces(t)
-	t.Cleanup(func() { _, _ = d.try("docker", "compose", "down", "--volumes") }) // if the test ends before it does so itself
+	t.Cleanup(func() { _, _ = d.try("make", "down", "SANDBOX=compose") }) // if the test ends before it does so itself
 
 	t.Run("Docker makes the images of pods", d.podImages)
 	said := d.run(t, "make", "up")
