@@ -38,6 +38,7 @@ func TestLab(t *testing.T) {
 		{"latency.txt tells the truth", latencyFile},
 		{"the tuner changes, measures and keeps a record", tunerWorks},
 		{"every query of the dashboards and of README returns data", dashboardQueries},
+		{"vibectl has the wheel, with models of all kinds", agentDrives},
 		{"whatever is killed comes back", killed},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, l) }) {

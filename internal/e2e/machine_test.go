@@ -135,6 +135,7 @@ func toldWhy(t *testing.T, l *lab) {
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	for name, c := range map[string]struct {
 		args []string
+		env  []string
 		path string
 		attr *syscall.SysProcAttr
 		want string
@@ -142,11 +143,13 @@ func toldWhy(t *testing.T, l *lab) {
 		"a busy port":  {args: []string{"up", "--checkout=" + l.checkout}, want: "port for kafka: 127.0.0.1:9092 is in use"},
 		"without root": {args: []string{"up", "--checkout=/tmp"}, attr: nobody, want: "needs root"},
 		"without Java": {args: []string{"check", "--checkout=" + l.checkout}, path: onlyOn(t, "go", "mvn", "ss", "sh"), want: "java is missing"},
+		"no key":       {args: []string{"up", "--checkout=" + l.checkout}, env: []string{"AGENT=vibectl"}, want: "no key: export ANTHROPIC_API_KEY=… or OPENAI_API_KEY=…"},
 		"a full disk":  {args: []string{"up", "--checkout=" + small}, want: "disk: " + small},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(copyFor(t, l.path("bin", "k8s-sandbox")), c.args...)
 			cmd.SysProcAttr, cmd.Dir = c.attr, "/"
+			cmd.Env = append(os.Environ(), c.env...)
 			if c.path != "" {
 				cmd.Env = []string{"PATH=" + c.path}
 			}
