@@ -2,7 +2,7 @@
 SHELL   := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help doctor packages builder build up status logs down lint unit e2e test test-compose bench screenshots clean
+.PHONY: help doctor packages builder build up status logs down lint unit e2e test test-compose bench arena screenshots clean
 
 BOX := .lab/bin/k8s-sandbox
 export SANDBOX
@@ -70,6 +70,10 @@ test-compose: build ## compose.yml and K3d against a Docker daemon of their own,
 
 bench: ## Benchmarks with their figures
 	@go test -run '^$$' -bench . -benchmem ./...
+
+arena: ## Let entrants tune the lab one after the other and compare them (some hours; goes on where it was): make arena ARENA="--repeats=1"
+	@AGENT=scripted $(MAKE) --no-print-directory build
+	@go run ./bench/arena $(ARENA)
 
 screenshots: ## The pictures of README.md, from a study that is told again (needs chromium)
 	@go test ./tuner/page -count 1 -run '^TestScreenshots$$' -screenshots "$(CURDIR)/docs"
