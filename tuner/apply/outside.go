@@ -29,20 +29,33 @@ func (v View) Since(before View) *Outside {
 	if other == nil && v.Rest == before.Rest && v.Generation == before.Generation {
 		return nil
 	}
-	a := v.newest(other)
+	a := v.writer(other)
 	if other == nil {
 		a = v.newcomer(before)
-	}
-	for _, name := range other {
-		if ours := v.Authors[name]; v.ByUs(name) && !ours.Time.Before(a.Time) {
-			a = Author{Manager: underOurName, Time: ours.Time}
-		}
 	}
 	return &Outside{Author: a.name(), Time: a.Time, Variables: other}
 }
 
 // underOurName stands for an author who gave the tuner's name for their own: what the tuner itself wrote is in the view before.
 const underOurName = "unknown (under the name of the tuner)"
+
+// writer is who wrote one of the variables last; whoever took one away left no name there, so it is the newest other writer of the spec.
+func (v View) writer(variables []string) Author {
+	newest := Author{}
+	for _, name := range variables {
+		a := v.Authors[name]
+		if v.ByUs(name) {
+			a.Manager = underOurName
+		}
+		if a.Manager != "" && !a.Time.Before(newest.Time) {
+			newest = a
+		}
+	}
+	if newest.Manager == "" {
+		return v.Newest
+	}
+	return newest
+}
 
 // newcomer is who wrote the spec since the view before. The API server's times are whole seconds: the newest alone could be another who wrote in the
 // same one.
