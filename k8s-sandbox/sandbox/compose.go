@@ -39,7 +39,7 @@ func (c Compose) Check(ctx context.Context) error {
 		up, err := c.isUp(ctx)
 		if errs = append(errs, err); err == nil && !up {
 			ports, _ := c.ports()
-			errs = append(errs, freePorts(ports))
+			errs = append(errs, freePorts(ports, bindable, unreachable))
 		}
 	}
 	return errors.Join(errs...)

@@ -197,7 +197,7 @@ func TestAPortThatIsLedElsewhereIsInUse(t *testing.T) {
 	}
 	defer l.Close()
 	ports := []layout.Port{{Name: "tuner", Env: "TUNER_PORT", Host: 9500}, {Name: "loadgen", Env: "LOADGEN_PORT", Host: 9400}, {Name: "exporter", Env: "EXPORTER_PORT", Host: 9308}}
-	err = freePorts(ports)
+	err = freePorts(ports, bindable, unreachable)
 	for _, want := range []string{"port for tuner: 127.0.0.1:9500 is in use", "set LOADGEN_PORT to another"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)

@@ -40,7 +40,7 @@ func NewK3d(c Config) (K3d, error) {
 func (k K3d) Check(ctx context.Context) error {
 	errs := []error{daemon(ctx), checkTools()}
 	if out, err := docker(ctx, "ps", "--quiet", "--filter", "name=^"+k3dNode+"$"); err == nil && len(bytes.TrimSpace(out)) == 0 {
-		errs = append(errs, freePorts(k.ports))
+		errs = append(errs, freePorts(k.ports, bindable, unreachable))
 	}
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -288,31 +289,46 @@ func (s *Sandbox) checkOwner() error {
 	return fmt.Errorf("another checkout's sandbox is on this machine: %s (run make down there first)", owner)
 }
 
-// checkPorts leaves those of a sandbox that is up alone.
+// checkPorts leaves those of a sandbox that is up alone. One whose supervisor was killed still leads its ports to itself: they can be bound, and reached.
 func (s *Sandbox) checkPorts() error {
 	if s.running() {
 		return nil
 	}
-	return freePorts(s.ports)
+	if _, err := os.Lstat(s.l.Owner()); err == nil {
+		return freePorts(s.ports, bindable)
+	}
+	return freePorts(s.ports, bindable, unreachable)
 }
 
-// freePorts tries to bind each address, and to reach somebody there: the ports of an embedded sandbox are led into it by the kernel.
-func freePorts(ports []layout.Port) error {
+// freePorts names each port that somebody has, as one of the tests says.
+func freePorts(ports []layout.Port, tests ...func(addr string) bool) error {
 	var errs []error
 	for _, p := range ports {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(p.Host))
-		l, err := net.Listen("tcp", addr)
-		if err == nil {
-			l.Close()
-			var c net.Conn
-			if c, err = net.DialTimeout("tcp", addr, time.Second); err != nil {
-				continue
-			}
-			c.Close()
+		if slices.ContainsFunc(tests, func(free func(string) bool) bool { return !free(addr) }) {
+			errs = append(errs, fmt.Errorf("port for %s: %s is in use%s: end what listens there or set %s to another port", p.Name, addr, listener(p.Host), p.Env))
 		}
-		errs = append(errs, fmt.Errorf("port for %s: %s is in use%s: end what listens there or set %s to another port", p.Name, addr, listener(p.Host), p.Env))
 	}
 	return errors.Join(errs...)
+}
+
+func bindable(addr string) bool {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// unreachable is false for a port of an embedded sandbox too, which the kernel leads into it without anybody listening.
+func unreachable(addr string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return true
+	}
+	c.Close()
+	return false
 }
 
 // listener says who listens on a port, as far as ss can tell.
