@@ -78,5 +78,5 @@ arena: ## Let entrants tune the lab one after the other and compare them (some h
 screenshots: ## The pictures of README.md, from a study that is told again (needs chromium)
 	@go test ./tuner/page -count 1 -run '^TestScreenshots$$' -screenshots "$(CURDIR)/docs"
 
-clean: down ## Also remove what the build made
-	@rm -rf .lab
+clean: down ## Also remove what the build made, and what it keeps for every checkout (~/.cache/kafkalab)
+	@rm -rf .lab "$${XDG_CACHE_HOME:-$$HOME/.cache}/kafkalab"

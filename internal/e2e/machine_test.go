@@ -90,7 +90,7 @@ func (l *lab) files() []string {
 	all := walk(l.path(), 2, func(path string, _ fs.DirEntry) bool {
 		rel, _ := filepath.Rel(l.path(), path)
 		made, _, _ := strings.Cut(rel, "/")
-		return !slices.Contains([]string{"bin", "kafka", "images", "buildah", "build-log", "base"}, made) // the build's, which stay
+		return !slices.Contains([]string{"bin", "kafka", "images", "build-log"}, made) // the build's, which stay
 	})
 	for _, dir := range []string{"/etc", "/run", "/var/lib", "/var/log", "/opt", "/usr/libexec"} {
 		all = append(all, walk(dir, 3, func(string, fs.DirEntry) bool { return true })...)

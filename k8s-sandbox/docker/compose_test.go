@@ -20,7 +20,11 @@ import (
 func TestComposeFromUpToDown(t *testing.T) {
 	d := newDaemon(t)
 	d.env = append(d.env, "LAB_FILE="+hasty(t))
-	d.run(t, "docker", "import", "--change", `CMD ["bash"]`, ".lab/base.tar", "debian:bookworm-slim")
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.run(t, "docker", "import", "--change", `CMD ["bash"]`, filepath.Join(cache, "kafkalab", "base.tar"), "debian:bookworm-slim")
 	d.standIn(t)
 	before := d.traces(t)
 	t.Cleanup(func() { _, _ = d.try("make", "down", "SANDBOX=compose") }) // if the test ends before it does so itself

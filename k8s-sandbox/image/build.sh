@@ -6,6 +6,7 @@
 #   build.sh docker-images NAME...  those images, made by Docker: no root and no Debian needed  -> .lab/images/NAME.{tar,ref}
 #   build.sh checksums         rewrites checksums.sha256 after a change of pom.xml
 #
+# What was fetched from Debian and PyPI and what was made of it is kept for every checkout of the user, in ~/.cache/kafkalab (XDG_CACHE_HOME).
 # LAB_DIR puts results somewhere else than .lab, DEBIAN_MIRROR takes the base system from another mirror than debootstrap's own.
 # Each step is left out when its inputs have not changed, and can be interrupted at any point: results are made beside their place and
 # renamed into it when they are whole.
@@ -14,6 +15,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 lab=${LAB_DIR:-$root/.lab}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/kafkalab
 
 # shellcheck source=lib.sh
 . "$here/lib.sh"
@@ -27,18 +29,20 @@ lab=${LAB_DIR:-$root/.lab}
 . "$here/docker.sh"
 
 case ${1:-} in
-  kafka-dist) lock; kafka_dist ;;
+  kafka-dist) lock "$lab"; kafka_dist ;;
   images)
     shift
-    lock
+    lock "$lab"
+    lock "$cache"
     images "$@"
     ;;
   docker-images)
     shift
-    lock
+    lock "$lab"
+    lock "$cache"
     docker_images "$@"
     ;;
-  checksums) lock; checksums ;;
+  checksums) lock "$lab"; checksums ;;
   *)
     echo "usage: build.sh kafka-dist|images [NAME...]|docker-images NAME...|checksums" >&2
     exit 2

@@ -2,7 +2,8 @@
 # Images without Docker and without a registry: the base system from Debian's packages, the rest by buildah from the Dockerfile.
 #
 # Nothing is mounted where anybody else can see it: debootstrap and buildah run in a mount and process namespace of their own, which ends
-# with us, however we end. buildah's storage under .lab/buildah is only a cache; it is thrown away if a run did not finish.
+# with us, however we end. buildah's storage is only a cache; it is thrown away if a run did not finish. It serves every checkout of the user: what is
+# slow is to install packages, and every checkout installs the same.
 
 all_images=(pause coredns prometheus exporter loadgen tuner kafka)
 more_images=(agent) # only by name
@@ -54,9 +55,11 @@ have_inputs() {
 can_build() {
   ((EUID == 0)) || die "images are built from Debian packages in a chroot, which needs root (running as uid $EUID)"
   need debootstrap debootstrap buildah buildah unshare util-linux setpriv util-linux
-  local free
-  free=$(($(df -Pk "$lab" | awk 'NR == 2 { print $4 }') / 1024))
-  ((free >= space_mb)) || die "images need $space_mb MB on the file system of $lab (free: $free MB)"
+  local folder free
+  for folder in "$lab" "$cache"; do
+    free=$(($(df -Pk "$folder" | awk 'NR == 2 { print $4 }') / 1024))
+    ((free >= space_mb)) || die "images need $space_mb MB on the file system of $folder (free: $free MB)"
+  done
 }
 
 # image_stamp NAME: the state of everything that goes into the image.
@@ -75,19 +78,21 @@ image_whole() {
 
 # prepare clears what an unfinished run left. The storage is marked as in use; who finds the mark knows that its user did not finish.
 prepare() {
-  store=$lab/buildah
-  run_root=/run/kafkalab-buildah-$(sha256sum <<<"$lab" | cut -c1-8)
+  store=$cache/buildah
+  run_root=/run/kafkalab-buildah-$(sha256sum <<<"$cache" | cut -c1-8)
   if [[ -e $store/.in-use ]]; then
     say "an earlier build was interrupted: clearing its storage"
     rm -rf -- "$store"
   fi
-  rm -rf -- "$run_root" "$lab"/base.new.* "$out"/*.part
+  rm -rf -- "$run_root" "$cache"/base.new.* "$out"/*.part
   mkdir -p "$store/tmp" "$run_root" "$out"
   touch "$store/.in-use"
   scratch+=("$run_root" "$store/tmp")
 }
 
+# finish keeps the layers of the newest images only.
 finish() {
+  contained "$out/prune.log" buildah_ rmi --prune || fail "$out/prune.log" "buildah could not remove old layers"
   rm -f "$store/.in-use"
 }
 
@@ -111,7 +116,7 @@ fail() {
   echo failed
   tail -n 15 "$1" >&2
   if grep -q 'No space left on device' "$1"; then
-    die "$2: the disk is full (file system of $lab)"
+    die "$2: the disk is full (file system of $lab or of $cache)"
   fi
   die "$2 (whole log: $1)"
 }
@@ -134,27 +139,27 @@ build_all() {
   done
 }
 
-# The base depends on this file's recipe only; which package versions Debian had that day is for whoever removes .lab/base.tar to renew.
+# The base depends on this file's recipe only; which package versions Debian had that day is for whoever removes them (make clean) to renew.
 base_stamp() { declare -f make_base trim suite_sources | cat - <(echo "$suite") | sha256sum | cut -c1-64; }
-base_whole() { [[ -f $lab/base.tar && -f $lab/base.stamp && $(<"$lab/base.stamp") == "$(base_stamp)" ]]; }
+base_whole() { [[ -f $cache/base.tar && -f $cache/base.stamp && $(<"$cache/base.stamp") == "$(base_stamp)" ]]; }
 
 make_base() {
   local new log=$out/base.log
   : >"$log"
-  new=$(mktemp -d "$lab/base.new.XXXXXX")
-  scratch+=("$new" "$lab/base.new.tar")
+  new=$(mktemp -d "$cache/base.new.XXXXXX")
+  scratch+=("$new" "$cache/base.new.tar")
   chmod 755 "$new"
   # shellcheck disable=SC2086 # no mirror: debootstrap's own
   contained "$log" debootstrap --variant=minbase "$suite" "$new" ${DEBIAN_MIRROR:-} || fail "$log" "debootstrap could not make the base system"
   suite_sources "$new"
   trim "$new"
   # Names, owners and times are fixed, so that the same packages give the same archive.
-  tar --create --file "$lab/base.new.tar" --directory "$new" --sort=name --numeric-owner --mtime=@86400 --clamp-mtime --one-file-system . \
-    2>>"$log" || fail "$log" "cannot write $lab/base.new.tar"
+  tar --create --file "$cache/base.new.tar" --directory "$new" --sort=name --numeric-owner --mtime=@86400 --clamp-mtime --one-file-system . \
+    2>>"$log" || fail "$log" "cannot write $cache/base.new.tar"
   rm -rf -- "$new"
-  rm -f "$lab/base.stamp"
-  mv "$lab/base.new.tar" "$lab/base.tar"
-  base_stamp >"$lab/base.stamp"
+  rm -f "$cache/base.stamp"
+  mv "$cache/base.new.tar" "$cache/base.tar"
+  base_stamp >"$cache/base.stamp"
 }
 
 # suite_sources ROOT: updates and security fixes from the mirror that debootstrap took.
@@ -189,7 +194,7 @@ import_base() {
   context=$store/tmp/base
   rm -rf -- "$context"
   mkdir "$context"
-  ln "$lab/base.tar" "$context/base.tar"
+  ln "$cache/base.tar" "$context/base.tar"
   printf 'FROM scratch\nADD base.tar /\nCMD ["bash"]\n' >"$context/Dockerfile"
   contained "$log" buildah_ bud --isolation chroot --format oci --timestamp 0 --layers --tag "$base_name" "$context" || fail "$log" "buildah could not import the base system"
   rm -rf -- "$context"

@@ -51,14 +51,14 @@ need() {
   ((${#missing[@]} == 0)) || die "missing: ${missing[*]}. On Debian: apt-get install ${packages[*]}"
 }
 
-# lock waits for another build.sh in the same checkout. The kernel lets go of it however we and our
-# children end.
+# lock FOLDER waits for another build.sh that is at work in it. The kernel lets go of it however we and our children end.
 lock() {
-  mkdir -p "$lab" || die "cannot make $lab"
-  exec {lock_fd}>"$lab/.build.lock" || die "cannot write in $lab"
-  if ! flock -n "$lock_fd"; then
-    say "another build.sh is at work in this checkout: waiting for it"
-    flock "$lock_fd"
+  local fd
+  mkdir -p "$1" || die "cannot make $1"
+  exec {fd}>"$1/.build.lock" || die "cannot write in $1"
+  if ! flock -n "$fd"; then
+    say "another build.sh is at work in $1: waiting for it"
+    flock "$fd"
   fi
 }
 
