@@ -14,6 +14,7 @@ import (
 
 	"github.com/IBM/sarama"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/kafkalab/kafkalab/internal/kafka"
 )
@@ -119,31 +120,35 @@ func brokerConfig(name string) func(*testing.T, *lab) (float64, error) {
 	}
 }
 
-// jvmHeap asks the broker's own metrics, straight from the pod: Prometheus might still answer from before the restart.
 func jvmHeap(metric string) func(*testing.T, *lab) (float64, error) {
 	return func(_ *testing.T, l *lab) (float64, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		pod, err := l.kube.CoreV1().Pods("kafka").Get(ctx, "kafka-0", metav1.GetOptions{})
-		if err != nil {
-			return 0, err
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":9404/metrics", nil)
-		if err != nil {
-			return 0, err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return 0, err
-		}
-		defer resp.Body.Close()
-		for s := bufio.NewScanner(resp.Body); s.Scan(); {
-			if rest, ok := strings.CutPrefix(s.Text(), metric+`{area="heap"`); ok {
-				return strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
-			}
-		}
-		return 0, fmt.Errorf("no %s in the broker's metrics", metric)
+		return heapGauge(ctx, l.kube, "kafka-0", metric)
 	}
+}
+
+// heapGauge asks a broker's own metrics, straight from the pod: Prometheus might still answer from before the restart.
+func heapGauge(ctx context.Context, kube kubernetes.Interface, name, metric string) (float64, error) {
+	pod, err := kube.CoreV1().Pods("kafka").Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return 0, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":9404/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		if rest, ok := strings.CutPrefix(s.Text(), metric+`{area="heap"`); ok {
+			return strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		}
+	}
+	return 0, fmt.Errorf("no %s in the metrics of %s", metric, name)
 }
 
 // keep writes records and commits an offset that every later patch must leave alone.

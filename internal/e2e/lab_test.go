@@ -41,6 +41,9 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("the end-to-end tests need root, as make up does")
+	}
 	wd, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
