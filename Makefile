@@ -2,7 +2,7 @@
 SHELL   := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help doctor packages builder build up status logs down lint unit e2e test test-compose bench arena screenshots clean
+.PHONY: help doctor packages builder build up status logs down lint unit e2e test test-compose test-brokers bench arena screenshots clean
 
 BOX := .lab/bin/k8s-sandbox
 export SANDBOX
@@ -63,10 +63,14 @@ unit: ## Unit tests of every module
 e2e: build ## End-to-end tests on the embedded sandbox (takes it down before and after)
 	@.ci/e2e
 
-test: build lint unit e2e ## All of it but test-compose
+test: build lint unit e2e ## All of it but test-compose and test-brokers
 
 test-compose: build ## compose.yml and K3d against a Docker daemon of their own, from Debian (root, about twelve minutes)
 	@cd k8s-sandbox/docker && go test -count 1 -timeout 60m -v .
+
+# Compiled as .ci/e2e compiles.
+test-brokers: build ## A study on three brokers under load: no record lost, never two of them away (root, about N minutes)
+	@CGO_ENABLED=0 go test -trimpath -vet=off -tags e2e,brokers -run '^TestThreeBrokers$$' -count 1 -timeout 90m -v ./internal/e2e
 
 bench: ## Benchmarks with their figures
 	@go test -run '^$$' -bench . -benchmem ./...
