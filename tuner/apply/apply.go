@@ -5,7 +5,7 @@
 //
 // It promises that a change touches only what it names and only while that still holds the value the caller saw, that setting what is already set
 // does nothing, that a failed rollout is named and explained (see Class), and so is a broker that dies after it; and that a controller which puts a
-// value of ours back again and again is named and left alone. It leaves out deciding.
+// value of ours back again and again is named and left alone, unless what it puts back has to go (Restore). It leaves out deciding.
 //
 // Rights it needs in the target's namespace: get and patch on that workload; list on pods; create on events. Beside that list on replica sets for
 // a Deployment, and with podManagementPolicy OrderedReady delete on pods: Kubernetes then leaves a broken pod in place even after the template
@@ -172,11 +172,16 @@ const conflictTries = 10 // the controller's status writes make conflicts too, s
 
 // Set changes one variable from old to new and returns the target as it is then. When it already is new nothing is sent.
 func (w *Workload) Set(ctx context.Context, variable, old, new string) (View, error) {
-	return w.set(ctx, variable, old, new, nil)
+	return w.set(ctx, variable, old, new, nil, w.contest.check)
 }
 
-// set changes the variable, and in the same patch those that are given beside it whatever they hold: one rollout is enough for all.
-func (w *Workload) set(ctx context.Context, variable, old, new string, beside map[string]string) (View, error) {
+// Restore is Set for a value that must not stay, however often somebody has put it there.
+func (w *Workload) Restore(ctx context.Context, variable, old, new string) (View, error) {
+	return w.set(ctx, variable, old, new, nil, anyway)
+}
+
+// set changes the variable if it may, and in the same patch those that are given beside it whatever they hold: one rollout is enough for all.
+func (w *Workload) set(ctx context.Context, variable, old, new string, beside map[string]string, may rule) (View, error) {
 	for try := 1; ; try++ {
 		o, container, err := w.get(ctx)
 		if err != nil {
@@ -196,7 +201,7 @@ func (w *Workload) set(ctx context.Context, variable, old, new string, beside ma
 			w.contest.mine(variable, old, new)
 			return w.view(o, container)
 		}
-		if err := w.contest.check(variable); err != nil && value != new {
+		if err := may(variable); err != nil && value != new {
 			return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
 		}
 		if err := w.fenced(o); err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ErrContested says that another controller puts a value back whenever the tuner sets it. It is an ErrRefused: nothing is sent any more.
+// ErrContested says that another controller puts a value back whenever the tuner sets it. It is an ErrRefused: Set sends nothing any more.
 var ErrContested = errors.New("put back by another controller")
 
 // patience is how often a value of ours may be put back. Once may be a person, who is right; the second time it is a program, and so would be the
@@ -47,6 +47,12 @@ func (c *contest) look(v View) {
 		}
 	}
 }
+
+// rule says why a variable must not be set.
+type rule func(variable string) error
+
+// anyway is the rule for what must not stay as it is.
+func anyway(string) error { return nil }
 
 // check refuses a variable that was put back too often.
 func (c *contest) check(variable string) error {

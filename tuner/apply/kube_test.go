@@ -322,6 +322,9 @@ func aControllerThatPutsItBack(t *testing.T, s *kube) {
 	if _, err := w.Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err != nil {
 		t.Errorf("want what nobody else holds to be free (got %v)", err)
 	}
+	if v, err := w.Restore(t.Context(), heap, old, new); err != nil || v.Env[heap] != new {
+		t.Errorf("want what must not stay to be put right all the same (got %q, %v)", v.Env[heap], err)
+	}
 }
 
 func rightsAreAskedForBefore(t *testing.T, s *kube) {

@@ -182,6 +182,15 @@ func notesOf(o *object) (notes map[string]held) {
 
 // Set changes one variable. One that running brokers take is changed there.
 func (m *Mixed) Set(ctx context.Context, variable, old, new string) (View, error) {
+	return m.set(ctx, variable, old, new, m.contest.check)
+}
+
+// Restore is Set for a value that must not stay.
+func (m *Mixed) Restore(ctx context.Context, variable, old, new string) (View, error) {
+	return m.set(ctx, variable, old, new, anyway)
+}
+
+func (m *Mixed) set(ctx context.Context, variable, old, new string, may rule) (View, error) {
 	v, err := m.Look(ctx)
 	if err != nil {
 		return View{}, err
@@ -189,9 +198,9 @@ func (m *Mixed) Set(ctx context.Context, variable, old, new string) (View, error
 	name, dynamic := m.Settings[variable]
 	switch {
 	case !dynamic:
-		_, err = m.Workload.set(ctx, variable, old, new, v.Pending)
+		_, err = m.Workload.set(ctx, variable, old, new, v.Pending, may)
 	default:
-		err = m.setDynamic(ctx, v, variable, name, old, new)
+		err = m.setDynamic(ctx, v, variable, name, old, new, may)
 	}
 	if err != nil {
 		return View{}, err
@@ -199,7 +208,7 @@ func (m *Mixed) Set(ctx context.Context, variable, old, new string) (View, error
 	return m.Look(ctx)
 }
 
-func (m *Mixed) setDynamic(ctx context.Context, v View, variable, name, old, new string) error {
+func (m *Mixed) setDynamic(ctx context.Context, v View, variable, name, old, new string, may rule) error {
 	o, container, err := m.get(ctx)
 	if err != nil {
 		return err
@@ -214,7 +223,7 @@ func (m *Mixed) setDynamic(ctx context.Context, v View, variable, name, old, new
 	if now := v.Env[variable]; now == plain.Env[variable] && !slices.Contains(path(name, old, new), now) && now != old && now != new {
 		return fmt.Errorf("set %s to %q: want %q there (got %q): %w", variable, new, old, now, ErrChanged)
 	}
-	if err := m.contest.check(variable); err != nil && v.Env[variable] != new {
+	if err := may(variable); err != nil && v.Env[variable] != new {
 		return fmt.Errorf("set %s to %q: %w", variable, new, err)
 	}
 	h := held{Value: new, Variable: plain.Env[variable]}
@@ -227,11 +236,11 @@ func (m *Mixed) setDynamic(ctx context.Context, v View, variable, name, old, new
 	if err := m.Dynamic.Set(ctx, name, old, new); err != nil {
 		return err
 	}
-	return m.persist(ctx, variable, new)
+	return m.persist(ctx, variable, new, may)
 }
 
 // persist writes the variable at once when that restarts nothing.
-func (m *Mixed) persist(ctx context.Context, variable, value string) error {
+func (m *Mixed) persist(ctx context.Context, variable, value string, may rule) error {
 	o, c, err := m.get(ctx)
 	if err != nil {
 		return err
@@ -240,7 +249,7 @@ func (m *Mixed) persist(ctx context.Context, variable, value string) error {
 	if !o.quiet || !plain || now == value {
 		return nil
 	}
-	if _, err := m.Workload.set(ctx, variable, now, value, nil); err != nil {
+	if _, err := m.Workload.set(ctx, variable, now, value, nil, may); err != nil {
 		return fmt.Errorf("write %s for the next restart: %w", variable, err)
 	}
 	return nil

@@ -214,12 +214,21 @@ func (v *View) strimziAuthors(fields []metav1.ManagedFieldsEntry, variables []st
 
 // Set changes one variable from old to new, a pool of threads in hops. What a killed tuner left half-way is gone on with.
 func (s *Strimzi) Set(ctx context.Context, variable, old, new string) (View, error) {
+	return s.set(ctx, variable, old, new, s.contest.check)
+}
+
+// Restore is Set for a value that must not stay, however often somebody has put it there.
+func (s *Strimzi) Restore(ctx context.Context, variable, old, new string) (View, error) {
+	return s.set(ctx, variable, old, new, anyway)
+}
+
+func (s *Strimzi) set(ctx context.Context, variable, old, new string, may rule) (View, error) {
 	u, err := s.get(ctx)
 	if err != nil {
 		return View{}, err
 	}
 	now, _ := strimziValue(u, variable)
-	if err := s.contest.check(variable); err != nil && now != new {
+	if err := may(variable); err != nil && now != new {
 		return View{}, fmt.Errorf("set %s to %q: %w", variable, new, err)
 	}
 	name := space.Setting(variable)

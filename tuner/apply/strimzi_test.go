@@ -250,6 +250,9 @@ func strimzi(t *testing.T, s *kube) {
 		if _, err := k.Set(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); !errors.Is(err, apply.ErrContested) || !strings.Contains(err.Error(), "flux has done so 2 times") {
 			t.Errorf("want it left to the other (got %v)", err)
 		}
+		if v, err := k.Restore(t.Context(), "KAFKA_NUM_IO_THREADS", "4", "8"); err != nil || v.Env["KAFKA_NUM_IO_THREADS"] != "8" {
+			t.Errorf("want what must not stay to be put right all the same (got %q, %v)", v.Env["KAFKA_NUM_IO_THREADS"], err)
+		}
 	})
 	t.Run("an operator that restarts again and again is found out", func(t *testing.T) {
 		k, o := cluster(t, s, "strimzi-loop", l.brokers, func(string, string) error { return errors.New("a broker refuses it") })

@@ -55,6 +55,10 @@ func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View,
 	return w.Look(ctx)
 }
 
+func (w *world) Restore(ctx context.Context, variable, old, new string) (apply.View, error) {
+	return w.Set(ctx, variable, old, new)
+}
+
 func (w *world) changes() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

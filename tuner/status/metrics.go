@@ -34,6 +34,7 @@ func NewCollector(b *Board) prometheus.Collector {
 		{"tuner_objective", "Median goodput in records per second.", []string{"which"}},
 		{"tuner_objective_ratio", "Best goodput divided by the baseline's.", nil},
 		{"tuner_state", "1 for the state the tuner is in, 0 for the others.", []string{"state"}},
+		{"tuner_contested", "1 while somebody keeps putting back what the tuner has set or taken back, 0 otherwise.", nil},
 		{"tuner_p99_seconds", "Consumer P99 latency now.", nil},
 		{"tuner_goodput", "Acknowledged records per second now.", nil},
 		{"tuner_slo_seconds", "P99 that the objective demands.", nil},
@@ -81,6 +82,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, state := range States() {
 		gauge("tuner_state", flag(s.State == state), string(state))
 	}
+	gauge("tuner_contested", flag(s.Contested != ""))
 	known("tuner_p99_seconds", s.Live.P99, 1e3)
 	known("tuner_goodput", s.Live.Acked, 1)
 	gauge("tuner_slo_seconds", s.SLO/1e3)

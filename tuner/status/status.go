@@ -67,6 +67,7 @@ type Snapshot struct {
 	Term    int64     `json:"term,omitempty"`  // of the lease; absent when the tuner has none
 
 	Annotations *Annotations `json:"annotations,omitempty"` // absent where none are written
+	Contested   string       `json:"contested,omitempty"`   // who keeps putting back what the tuner has set or taken back
 }
 
 // Annotations are the changes' marks in Grafana.

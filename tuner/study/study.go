@@ -56,6 +56,17 @@ func (t *Trial) Stays() bool {
 	return t.Outcome == ledger.OutcomeKept
 }
 
+// TakesBack is the configuration that the trial brings the target back from, since it did harm or somebody ordered it, or nil.
+func (t *Trial) TakesBack() space.Point {
+	switch {
+	case t.Purpose == ledger.Scored && t.Outcome == ledger.OutcomeReverted:
+		return t.Candidate
+	case t.Purpose == ledger.Rollback && (t.Outcome == "" || t.Outcome == ledger.OutcomeKept):
+		return t.Before
+	}
+	return nil
+}
+
 // Sides are those of a trial that is measured in blocks, as its judge calls them: of what is tried, and of what was in force before. The judge's candidate is
 // the one that has to show that it is better: what is tried, and in the end the winner once more.
 func (t *Trial) Sides() (tried, before judge.Side) {
@@ -208,6 +219,25 @@ func (s *Study) Made() int {
 		}
 	}
 	return n
+}
+
+// PutBack is how often in the time before the trial the target had been brought back from the same configuration already, when last, and who put it
+// there again.
+func (s *Study) PutBack(t *Trial, within time.Duration) (times int, last time.Time, by string) {
+	from := t.TakesBack()
+	if from == nil {
+		return 0, time.Time{}, ""
+	}
+	for i := range s.Trials[:t.Number] {
+		before := &s.Trials[i]
+		if before.Purpose == ledger.Scored && before.Candidate.Key() == from.Key() {
+			by = before.By
+		}
+		if before.Number < t.Number && before.TakesBack().Key() == from.Key() && t.Started.Sub(before.Ended) <= within {
+			times, last = times+1, before.Ended
+		}
+	}
+	return times, last, by
 }
 
 // Tried is what the search needs of those that ended.

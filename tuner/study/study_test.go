@@ -323,3 +323,29 @@ func TestKeptForAnotherQuestion(t *testing.T) {
 		t.Errorf("want io 4, to be measured (got %+v)", s)
 	}
 }
+
+// TestPutBack: what counts is that it was the same configuration, and not long ago.
+func TestPutBack(t *testing.T) {
+	began := time.Unix(0, 0)
+	all := []ledger.Record{{Kind: ledger.Session, Point: space.Point{"io": 2}, Revision: "r"}}
+	for i, c := range []struct {
+		after time.Duration
+		io    int64
+		by    string
+	}{{0, 4, "ann"}, {50 * time.Minute, 4, "ann"}, {51 * time.Minute, 8, "bob"}, {70 * time.Minute, 4, "vibectl"}} {
+		scored := func(r *ledger.Record) {
+			r.Change, r.Point, r.Purpose, r.Author = &ledger.Change{Knob: "io", Old: 2, New: c.io}, space.Point{"io": c.io}, ledger.Scored, c.by
+		}
+		for _, r := range []ledger.Record{edge(i+1, ledger.Proposed, scored), edge(i+1, ledger.Judged, judged(ledger.OutcomeReverted, "")), edge(i+1, ledger.Reverted)} {
+			r.Time = began.Add(c.after)
+			all = append(all, r)
+		}
+	}
+	s := study.Fold(all)
+	if n, last, by := s.PutBack(&s.Trials[3], time.Hour); n != 1 || !last.Equal(began.Add(50*time.Minute)) || by != "vibectl" {
+		t.Errorf("want it once, fifty minutes after the beginning, by vibectl (got %d, %s, %s)", n, last, by)
+	}
+	if n, _, _ := s.PutBack(&s.Trials[2], time.Hour); n != 0 {
+		t.Errorf("want another configuration not counted (got %d)", n)
+	}
+}

@@ -151,6 +151,9 @@ func (r *Runner) goBack(ctx context.Context, t *study.Trial) (*end, error) {
 			return nil, err
 		}
 	}
+	if err := r.turn(ctx, t); err != nil {
+		return nil, err
+	}
 	if e, err := r.apply(ctx, t); e != nil || err != nil {
 		return e, err
 	}
@@ -333,9 +336,13 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 	r.vigil.begin(t.AppliedAt, before)
 	r.announce(ctx, eventAttempted(t))
 	var changed *end
+	write := r.Cluster.Set
+	if t.Purpose == ledger.Rollback {
+		write = r.Cluster.Restore
+	}
 	err = r.insist(ctx, "apply "+texts(t.Changes), func() error {
 		for _, c := range t.Changes {
-			if changed, err = r.set(ctx, t.Candidate, c); changed != nil || err != nil {
+			if changed, err = r.set(ctx, write, t.Candidate, c); changed != nil || err != nil {
 				return err
 			}
 		}
@@ -344,11 +351,14 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 	return changed, err
 }
 
-func (r *Runner) set(ctx context.Context, want space.Point, c ledger.Change) (*end, error) {
+// setter is Set of the cluster, or Restore.
+type setter func(ctx context.Context, variable, old, new string) (apply.View, error)
+
+func (r *Runner) set(ctx context.Context, write setter, want space.Point, c ledger.Change) (*end, error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	view, err := r.Cluster.Set(r.life, c.Env, c.OldText, c.NewText)
+	view, err := write(r.life, c.Env, c.OldText, c.NewText)
 	switch {
 	case err == nil:
 		r.seen = view

@@ -19,14 +19,17 @@ import (
 func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
 	if t.Stays() {
 		if t.Series != nil && t.Applied { // the other side may be the one in force
-			if err := r.insist(ctx, fmt.Sprintf("keep trial %d", t.Number), func() error { return r.undo(ctx, reversed(t.Changes)) }); err != nil {
+			if err := r.undo(ctx, fmt.Sprintf("keep trial %d", t.Number), reversed(t.Changes)); err != nil {
 				return err
 			}
 		}
 		return r.end(ctx, t, ledger.Kept, t.Candidate)
 	}
 	if t.Applied && !(t.Purpose == ledger.Scored && t.Outcome == ledger.OutcomeDiscarded) { // what has come in its place is measured next
-		if err := r.insist(ctx, fmt.Sprintf("take back trial %d", t.Number), func() error { return r.undo(ctx, t.Changes) }); err != nil {
+		if err := r.turn(ctx, t); err != nil {
+			return err
+		}
+		if err := r.undo(ctx, fmt.Sprintf("take back trial %d", t.Number), t.Changes); err != nil {
 			return err
 		}
 	}
@@ -54,36 +57,60 @@ func reversed(changes []ledger.Change) []ledger.Change {
 	return out
 }
 
-// undo sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them.
-func (r *Runner) undo(ctx context.Context, changes []ledger.Change) error {
+// undo sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them. It sets them once: whoever
+// changes them after that has made another change, which the next look finds.
+func (r *Runner) undo(ctx context.Context, what string, changes []ledger.Change) error {
+	var ours []ledger.Change
+	set := false
+	return r.insist(ctx, what, func() (err error) {
+		if set {
+			ours, err = r.untouched(ctx, ours)
+		} else if ours, err = r.restore(ctx, changes); err == nil {
+			set = true
+		}
+		if err != nil || len(ours) == 0 {
+			return err
+		}
+		if err := r.Cluster.Rollback(ctx); err != nil {
+			return err
+		}
+		effective, err := r.Broker.Effective(ctx)
+		if err != nil {
+			return err
+		}
+		r.effective(effective)
+		for _, c := range ours {
+			if got := effective[c.Knob]; got != c.Old {
+				return fmt.Errorf("read back %s: want %d (got %d)", c.Knob, c.Old, got)
+			}
+		}
+		return r.Broker.Healthy(ctx)
+	})
+}
+
+// restore sets the old values, and returns the changes for which it could.
+func (r *Runner) restore(ctx context.Context, changes []ledger.Change) ([]ledger.Change, error) {
 	var ours []ledger.Change
 	for _, c := range slices.Backward(changes) {
-		view, err := r.Cluster.Set(ctx, c.Env, c.NewText, c.OldText)
+		view, err := r.Cluster.Restore(ctx, c.Env, c.NewText, c.OldText)
 		switch {
 		case err == nil:
 			r.seen = view
 			ours = append(ours, c)
 		case !errors.Is(err, apply.ErrChanged): // theirs stays; the next look records it
-			return err
+			return nil, err
 		}
 	}
-	if len(ours) == 0 {
-		return nil
-	}
-	if err := r.Cluster.Rollback(ctx); err != nil {
-		return err
-	}
-	effective, err := r.Broker.Effective(ctx)
+	return ours, nil
+}
+
+// untouched are those changes whose old values are still there.
+func (r *Runner) untouched(ctx context.Context, changes []ledger.Change) ([]ledger.Change, error) {
+	view, err := r.Cluster.Look(ctx)
 	if err != nil {
-		return err
+		return changes, err
 	}
-	r.effective(effective)
-	for _, c := range ours {
-		if got := effective[c.Knob]; got != c.Old {
-			return fmt.Errorf("read back %s: want %d (got %d)", c.Knob, c.Old, got)
-		}
-	}
-	return r.Broker.Healthy(ctx)
+	return slices.DeleteFunc(slices.Clone(changes), func(c ledger.Change) bool { return view.Env[c.Env] != c.OldText }), nil
 }
 
 // The reasons of the events on the workload.
@@ -93,6 +120,7 @@ const (
 	eventReverted     = "TuningReverted"
 	eventInconclusive = "TuningInconclusive"
 	eventScored       = "ChangeScored"
+	eventQuarrel      = "TuningContested"
 )
 
 // arrows are all changes on one line.
@@ -172,6 +200,9 @@ func (r *Runner) announceAgain() {
 	t := r.study.Trials[len(r.study.Trials)-1]
 	if t.Applied && t.Purpose != ledger.Scored {
 		r.unsent = append(r.unsent, eventAttempted(&t))
+	}
+	if why, _ := r.quarrels(&t); why != "" {
+		r.unsent = append(r.unsent, eventContested(&t, why))
 	}
 	if t.Phase.Done() {
 		r.unsent = append(r.unsent, eventEnd(t))

@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/judge"
@@ -41,8 +42,9 @@ func figure(p space.Point, name string) *int64 {
 }
 
 func (r *Runner) state(now status.State, reason string) {
+	contested := cmp.Or(r.contested, r.quarrelling())
 	r.Board.Update(func(s *status.Snapshot) {
-		s.State, s.Reason = now, reason
+		s.State, s.Reason, s.Contested = now, reason, contested
 		if now != status.Recommending && now != status.Awaiting {
 			s.Next = nil
 		}

@@ -2,8 +2,8 @@
 //
 // It promises that every edge of a trial is in the ledger, on the disk, before the act that follows it; that every act is idempotent, so that a
 // tuner killed anywhere goes on without applying anything twice and the target ends as the ledger says; that a value which is not kept is taken
-// back, for as long as that takes (a tuner that is started in a mode that does not act ends the trial as discarded instead, and says which value
-// stays); that a measurement it could not make is inconclusive and never speaks for or against a configuration; that
+// back, for as long as that takes and however often somebody puts it back (a tuner that is started in a mode that does not act ends the trial as
+// discarded instead, and says which value stays); that a measurement it could not make is inconclusive and never speaks for or against a configuration; that
 // what a search has found stays only if it is better than the start once more, measured in blocks that are taken in turns; and that
 // a change made by somebody else ends the trial, is attributed, and is not overwritten. It leaves out how things are measured, judged and applied.
 package trial
@@ -31,8 +31,9 @@ import (
 type Cluster interface {
 	Look(ctx context.Context) (apply.View, error)
 	Set(ctx context.Context, variable, old, new string) (apply.View, error)
-	Rollout(ctx context.Context) error  // only looks
-	Rollback(ctx context.Context) error // may delete what stands in the way
+	Restore(ctx context.Context, variable, old, new string) (apply.View, error) // however often it is put back
+	Rollout(ctx context.Context) error                                          // only looks
+	Rollback(ctx context.Context) error                                         // may delete what stands in the way
 	Lives(ctx context.Context) (apply.Lives, error)
 	Rights(ctx context.Context) error                                // names those that are missing
 	Redeploy(ctx context.Context, reason string) (apply.View, error) // once for each reason

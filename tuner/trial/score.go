@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
+	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/space"
 	"github.com/kafkalab/kafkalab/tuner/status"
@@ -24,7 +25,7 @@ func (r *Runner) observe(ctx context.Context) error {
 			return r.try(ctx, back)
 		}
 	}
-	why := ""
+	why := r.quarrelling()
 	if r.stale() {
 		err := r.ready(ctx)
 		if err == nil {
@@ -97,20 +98,38 @@ func author(t *study.Trial, disturber string) string {
 }
 
 // accountable is the time before which what is breached does not speak against t: its change's. Where changes of others followed one another it is that of the
-// first which had not been found good, or what that one broke would pass for something that was always broken. The API server's times are whole seconds of
-// another clock.
+// first which had not been found good, or what that one broke would pass for something that was always broken, and so would what was taken back a moment ago and
+// is still felt. The API server's times are whole seconds of another clock.
 func (r *Runner) accountable(t study.Trial) time.Time {
 	at := t.AppliedAt
 	if t.Purpose != ledger.Scored {
 		return at
 	}
-	for i := t.Number - 2; i >= 0; i-- {
-		before := r.study.Trials[i]
-		answers := before.Outcome == ledger.OutcomeDiscarded || r.File.Reverts() && before.Stays() && at.Sub(before.Ended) < probation
-		if before.Purpose != ledger.Scored || !answers {
-			break
-		}
-		at = before.AppliedAt
+	for i := t.Number - 2; i >= 0 && r.answers(&r.study.Trials[i], at); i-- {
+		at = r.study.Trials[i].AppliedAt
 	}
 	return at.Add(-idle)
+}
+
+// answers says whether what is breached at the time may be that trial's doing: it was not measured, is on probation, or was taken back a moment ago.
+func (r *Runner) answers(t *study.Trial, at time.Time) bool {
+	ago := at.Sub(t.Ended)
+	switch {
+	case t.TakesBack() != nil:
+		return ago < r.recovery()
+	case t.Purpose != ledger.Scored:
+		return false
+	case t.Outcome == ledger.OutcomeDiscarded:
+		return true
+	}
+	return r.File.Reverts() && t.Stays() && ago < probation
+}
+
+// recovery is how long after it was taken back the guards may still feel a change.
+func (r *Runner) recovery() time.Duration {
+	var longest time.Duration
+	for _, g := range r.File.Guards {
+		longest = max(longest, g.Grace+g.For)
+	}
+	return longest + config.Scrapes*r.File.Prometheus.ScrapeInterval
 }

@@ -186,14 +186,14 @@ func TestAnotherHandInBetween(t *testing.T) {
 	})
 }
 
-// TestTakenBackIfToldTo: a breach is ended in time when the file says so, however it came, and nothing else is touched.
+// TestTakenBackIfToldTo: a breach is ended in time when the file says so, however it came and whoever wants it otherwise, and nothing else is touched.
 func TestTakenBackIfToldTo(t *testing.T) {
 	t.Parallel()
 	for n := range 20 {
 		after := time.Duration(n) * 15 * time.Second
 		t.Run(after.String(), func(t *testing.T) {
 			in(t, func(t *testing.T) {
-				o := watches(t, func(f *config.File, w *world) { f.Revert = true; fourIsBad(w, after) })
+				o := watches(t, func(f *config.File, w *world) { f.Revert, w.contested = true, "IO"; fourIsBad(w, after) })
 				o.measured()
 				o.w.writes("vibectl", map[string]string{"IO": "4"})
 				o.until(func(s status.Snapshot) bool { return *s.Knobs[1].Desired == 2 && s.Trial == nil && len(s.Trials) > 0 })
@@ -210,6 +210,106 @@ func TestTakenBackIfToldTo(t *testing.T) {
 			})
 		})
 	}
+}
+
+// felt makes four I/O threads breach the guard from when they are set until so long after they are gone.
+func felt(w *world, after time.Duration) {
+	w.guard = func(_ space.Point, at time.Time) (float64, error) {
+		for i, m := range w.past {
+			gone := at
+			if i+1 < len(w.past) {
+				gone = w.past[i+1].at
+			}
+			if m.point["io"] == 4 && !m.at.After(at) && at.Sub(gone) < after {
+				return 9, nil
+			}
+		}
+		return 0, nil
+	}
+}
+
+// gauge is the value of a metric without labels.
+func (o *office) gauge(name string) float64 {
+	o.t.Helper()
+	registry := metrics.NewPedanticRegistry()
+	registry.MustRegister(status.NewCollector(o.board))
+	families, err := registry.Gather()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	o.t.Fatalf("there is no %s", name)
+	return 0
+}
+
+// TestTakenBackHoweverOften: whoever puts back at once what was taken back for its harm does not get it to stay. Ten times in an hour it goes as soon as the
+// first time; then it has to wait, also when the tuner is started anew, and people are told who does it.
+func TestTakenBackHoweverOften(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(f *config.File, w *world) {
+			f.Revert = true
+			w.contested = "IO"
+			felt(w, 20*time.Second)
+		})
+		o.measured()
+		back := func(status.Snapshot) bool { return o.w.point()["io"] == 2 }
+		for n := 1; n <= 10; n++ {
+			made := time.Now()
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+			o.until(back)
+			// A rollout takes 5 s, and 15 s more are borne with.
+			if took := time.Since(made) - 20*time.Second; took > bound(o.f) {
+				t.Fatalf("time %d: it stayed for %s after its breach began, the bound is %s: %q", n, took, bound(o.f), told(o.j.all()))
+			}
+		}
+		if got := o.gauge("tuner_contested"); got != 0 {
+			t.Errorf("want nothing said so far (got %g)", got)
+		}
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		const why = "heap=256 io=4 was taken back 10 times within an hour, and vibectl puts it back each time"
+		s := o.until(func(s status.Snapshot) bool {
+			return s.State == status.Holding && strings.HasPrefix(s.Reason, why+"; trial 11 takes it back at ")
+		})
+		if got := o.gauge("tuner_contested"); got != 1 || s.Contested != why {
+			t.Errorf("want it told (got %g, %q)", got, s.Contested)
+		}
+		o.stop()
+		o.start()
+		o.until(back)
+		trials := study.Fold(o.j.all()).Trials
+		if waited := time.Since(trials[9].Ended); waited < time.Minute || waited > time.Minute+10*time.Second {
+			t.Errorf("want a minute between the last two times (got %s)", waited)
+		}
+		time.Sleep(2 * time.Hour)
+		if s := o.board.Snapshot(); s.Contested != "" || len(s.Trials) != 11 {
+			t.Errorf("want it forgotten, and nothing more done (got %q, %d trials)", s.Contested, len(s.Trials))
+		}
+		o.stop()
+		agree(t, o.w, o.j)
+		if o.w.point()["io"] != 2 {
+			t.Errorf("it was left applied: %q", told(o.j.all()))
+		}
+		for n, tr := range study.Fold(o.j.all()).Trials {
+			if tr.By != "vibectl" || tr.Outcome != ledger.OutcomeReverted || tr.Failure != "guard:slow" {
+				t.Errorf("trial %d: want it put down to vibectl (got %+v)", n+1, tr)
+			}
+		}
+		events := map[string]int{}
+		for _, e := range o.w.events {
+			events[e.Reason]++
+			if e.Reason == "TuningContested" && (!e.Warning || e.Message != "trial 11: "+why) {
+				t.Errorf("got the Event %+v", e)
+			}
+		}
+		if diff := cmp.Diff(map[string]int{"TuningReverted": 11, "TuningContested": 1}, events); diff != "" {
+			t.Errorf("the Events (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // TestTakenBackThroughOthers: a breach stays put down to its change when another change follows at once, and when nobody watched while it was made.

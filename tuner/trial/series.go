@@ -157,7 +157,7 @@ func (r *Runner) deploy(ctx context.Context, t *study.Trial, step judge.Step) (*
 	var changed *end
 	err = r.insist(ctx, fmt.Sprintf("deploy block %d", number), func() error {
 		for _, c := range changes {
-			if changed, err = r.set(ctx, want, c); changed != nil || err != nil {
+			if changed, err = r.set(ctx, r.Cluster.Set, want, c); changed != nil || err != nil {
 				return err
 			}
 		}
