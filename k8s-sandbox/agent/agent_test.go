@@ -77,7 +77,10 @@ func vibectl(t *testing.T) string {
 
 const telemetry = `{"schema": 1, "timestamp": %q, "p99_ms": 187.5, "acked_per_second": 846.2, "slo_ms": 200, "state": "observing", "mode": "observe",
 "knobs_desired": {"heap": 256, "io_threads": 2, "network_threads": 1}, "knobs_effective": {"heap": 256, "io_threads": 2, "network_threads": 1},
-"knobs_unit": {"heap": "MiB"}, "limits": {"cpus": "2", "memory": "2Gi"}}`
+"knobs_unit": {"heap": "MiB"}, "limits": {"cpus": "2", "memory": "2Gi"}%s}`
+
+// measured is what the tuner says of a start that it has measured.
+const measured = `, "reference": {"measured": "2026-01-02T03:04:05Z", "goodput": 846.2, "p99_ms": 187.5}`
 
 // kubectl is what a cluster with the lab's rights would answer: it takes the three variables in their ranges, and refuses the rest.
 const kubectl = `#!/bin/sh
@@ -111,7 +114,7 @@ func setUp(t *testing.T, scenario string, change func(*loop.Config)) *lab {
 	s.tell(t, time.Now())
 	c := loop.Config{
 		Telemetry: s.status, Freshness: 15 * time.Second, Vibectl: program, Kubectl: real, Home: s.home, Model: "scripted", Address: server.URL + "/v1",
-		Keys: map[string]string{}, Every: time.Minute, Longest: 2 * time.Minute, Steps: 3, Logger: slog.New(slog.NewJSONHandler(s.said, nil)),
+		Keys: map[string]string{}, Every: time.Minute, Look: time.Millisecond, Patience: time.Hour, Longest: 2 * time.Minute, Steps: 3, Logger: slog.New(slog.NewJSONHandler(s.said, nil)),
 	}
 	if change != nil {
 		change(&c)
@@ -125,10 +128,22 @@ func setUp(t *testing.T, scenario string, change func(*loop.Config)) *lab {
 
 func (s *lab) tell(t *testing.T, at time.Time) {
 	t.Helper()
-	if err := os.WriteFile(s.status, fmt.Appendf(nil, telemetry, at.UTC().Format(time.RFC3339Nano)), 0o644); err != nil {
+	s.write(t, at, measured)
+}
+
+// write replaces the file as the tuner does.
+func (s *lab) write(t *testing.T, at time.Time, more string) {
+	t.Helper()
+	if err := os.WriteFile(s.status+".new", fmt.Appendf(nil, telemetry, at.UTC().Format(time.RFC3339Nano), more), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(s.status+".new", s.status); err != nil {
 		t.Fatal(err)
 	}
 }
+
+// seen is when the tuner has seen a change of now.
+func seen() time.Time { return time.Now().Add(10 * time.Second) }
 
 type safe struct {
 	mu sync.Mutex
@@ -189,7 +204,7 @@ func TestASensibleModelPatchesOnceATurn(t *testing.T) {
 		}
 	})
 	t.Run("and what it did last time", func(t *testing.T) {
-		s.tell(t, time.Now())
+		s.tell(t, seen())
 		n := len(s.model.Requests())
 		if tick := s.loop.Tick(t.Context()); tick.Trouble != "" {
 			t.Fatalf("got %+v", tick)
@@ -373,17 +388,133 @@ func TestWithoutAKeyItSaysHowToGiveOne(t *testing.T) {
 	}
 }
 
+// standIn is a program in vibectl's place.
+func standIn(t *testing.T, text string) func(*loop.Config) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "vibectl")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return func(c *loop.Config) { c.Vibectl = program }
+}
+
+const trial3 = measured + `, "trial": {"number": 3, "phase": "warming"}`
+
+// One change, one score: the model is not asked while a change would get none of its own.
+func TestTheTunerIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	t.Run("until it has measured what runs now", func(t *testing.T) {
+		s := setUp(t, script.Useless, standIn(t, ""))
+		s.write(t, time.Now(), `, "reason": "no load"`)
+		if tick := s.loop.Tick(t.Context()); tick.Asked || tick.Waits == "" || !strings.Contains(tick.Trouble, "has not measured what runs now") || !strings.Contains(tick.Trouble, "no load") {
+			t.Errorf("got %+v", tick)
+		}
+		s.tell(t, time.Now())
+		if tick := s.loop.Tick(t.Context()); !tick.Asked || tick.Waits != "" || tick.Trouble != "" {
+			t.Errorf("got %+v", tick)
+		}
+	})
+	t.Run("until a change is scored", func(t *testing.T) {
+		s := setUp(t, script.Useless, standIn(t, ""))
+		s.write(t, time.Now(), trial3)
+		if tick := s.loop.Tick(t.Context()); tick.Asked || tick.Waits == "" || !strings.Contains(tick.Trouble, "trial 3 is not over (it is warming)") {
+			t.Errorf("got %+v", tick)
+		}
+	})
+	t.Run("until it has seen a change that was made", func(t *testing.T) {
+		s := setUp(t, script.Useless, standIn(t, "kubectl patch statefulset kafka -n kafka -p '{}'"))
+		if tick := s.loop.Tick(t.Context()); tick.Writes != 1 || tick.Refused != 0 {
+			t.Fatalf("got %+v\n%s", tick, s.said)
+		}
+		s.tell(t, time.Now())
+		if tick := s.loop.Tick(t.Context()); tick.Asked || tick.Waits == "" || !strings.Contains(tick.Trouble, "may not have seen the last change") {
+			t.Errorf("got %+v", tick)
+		}
+		s.tell(t, seen())
+		if tick := s.loop.Tick(t.Context()); !tick.Asked {
+			t.Errorf("got %+v", tick)
+		}
+	})
+	t.Run("not after something that the server refused", func(t *testing.T) {
+		s := setUp(t, script.Useless, standIn(t, "kubectl patch statefulset kafka -n kafka -p '10000'"))
+		for range 2 {
+			if tick := s.loop.Tick(t.Context()); !tick.Asked || tick.Writes != 1 || tick.Refused != 1 {
+				t.Errorf("got %+v\n%s", tick, s.said)
+			}
+		}
+	})
+	t.Run("not where nobody scores", func(t *testing.T) {
+		s := setUp(t, script.Useless, standIn(t, ""))
+		s.write(t, time.Now(), `, "mode": "auto"`) // the last one counts
+		if tick := s.loop.Tick(t.Context()); !tick.Asked {
+			t.Errorf("got %+v", tick)
+		}
+	})
+	t.Run("for a first measurement without end, then no longer than is reasonable, and the model is told", func(t *testing.T) {
+		s := setUp(t, script.Useless, func(c *loop.Config) {
+			standIn(t, `for a; do echo "$a"; done`)(c)
+			c.Patience = time.Nanosecond
+		})
+		s.write(t, time.Now(), "")
+		for range 3 {
+			if tick := s.loop.Tick(t.Context()); tick.Asked {
+				t.Fatalf("got %+v", tick)
+			}
+		}
+		for _, c := range []struct{ more, why string }{{trial3, "trial 3 is not over"}, {"", "the tuner has not measured what runs now"}} {
+			for range 2 { // each turn that it gets begins another wait
+				s.write(t, time.Now(), c.more)
+				if tick := s.loop.Tick(t.Context()); tick.Asked || !strings.Contains(tick.Trouble, c.why) {
+					t.Errorf("got %+v", tick)
+				}
+				if tick := s.loop.Tick(t.Context()); !tick.Asked || tick.Trouble != "" {
+					t.Errorf("got %+v", tick)
+				}
+			}
+			if said := s.said.String(); !strings.Contains(said, `"says":"Beware: `+c.why) {
+				t.Errorf("the model is not told %q: %s", c.why, said)
+			}
+		}
+	})
+	t.Run("by many looks, and one line of the log for each wait", func(t *testing.T) {
+		s := setUp(t, script.Useless, func(c *loop.Config) {
+			standIn(t, "")(c)
+			c.Every = time.Hour
+		})
+		s.write(t, time.Now(), "")
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			s.loop.Run(ctx)
+		}()
+		for _, c := range []struct{ said, more string }{
+			{"has not measured what runs now", trial3}, {"trial 3 is not over", measured}, {`"msg":"vibectl did nothing","tick":1,`, measured},
+		} {
+			for end := time.Now().Add(time.Minute); !strings.Contains(s.said.String(), c.said); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("it does not say %q: %s", c.said, s.said)
+				}
+			}
+			s.write(t, time.Now(), c.more)
+		}
+		stop()
+		<-ended
+		if said := s.said.String(); strings.Count(said, "vibectl waits for the tuner") != 2 || strings.Count(said, "\n") != 3 {
+			t.Errorf("want three lines (got %s)", said)
+		}
+	})
+}
+
 // What vibectl says and how long it takes is vibectl's business; what becomes of it is ours.
 func TestVibectlIsHeldAtArmsLength(t *testing.T) {
 	t.Parallel()
 	const canary = "sk-canary-4712"
 	stand := func(t *testing.T, text string) func(*loop.Config) {
-		program := filepath.Join(t.TempDir(), "vibectl")
-		if err := os.WriteFile(program, []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		stand := standIn(t, text)
 		return func(c *loop.Config) {
-			c.Vibectl, c.Keys["OPENAI_API_KEY"] = program, canary
+			stand(c)
+			c.Keys["OPENAI_API_KEY"] = canary
 		}
 	}
 	t.Run("a key that it prints is not in the log", func(t *testing.T) {

@@ -41,6 +41,7 @@ type latency struct {
 	Reason    string            `json:"reason,omitempty"`
 	Mode      string            `json:"mode"`
 	Trial     *Trial            `json:"trial,omitempty"`
+	Reference *Reference        `json:"reference,omitempty"`
 	Desired   map[string]int64  `json:"knobs_desired"`
 	Effective map[string]int64  `json:"knobs_effective"`
 	Units     map[string]string `json:"knobs_unit"`
@@ -55,7 +56,7 @@ func (f *Files) Write(s Snapshot) error {
 	}
 	l := latency{
 		Schema: s.Schema, Timestamp: s.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Live: s.Live, SLO: s.SLO,
-		State: s.State, Reason: s.Reason, Mode: s.Mode, Trial: s.Trial, Limits: s.Limits,
+		State: s.State, Reason: s.Reason, Mode: s.Mode, Trial: s.Trial, Reference: s.Reference, Limits: s.Limits,
 		Desired: map[string]int64{}, Effective: map[string]int64{}, Units: map[string]string{},
 	}
 	for _, k := range s.Knobs {

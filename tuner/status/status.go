@@ -68,6 +68,7 @@ type Snapshot struct {
 
 	Annotations *Annotations `json:"annotations,omitempty"` // absent where none are written
 	Contested   string       `json:"contested,omitempty"`   // who keeps putting back what the tuner has set or taken back
+	Reference   *Reference   `json:"reference,omitempty"`   // absent: a change now would be compared with nothing, or with what is too old
 }
 
 // Annotations are the changes' marks in Grafana.
@@ -166,6 +167,13 @@ func (t Trial) Summary() string {
 		text += ", by " + t.Author
 	}
 	return text
+}
+
+// Reference is what runs now as the judge has measured it, with which it compares the next change, or the running one: medians of windows.
+type Reference struct {
+	Measured time.Time `json:"measured"`
+	Goodput  float64   `json:"goodput"`
+	P99      float64   `json:"p99_ms"`
 }
 
 // Order is what somebody told the tuner.

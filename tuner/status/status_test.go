@@ -37,6 +37,7 @@ func snapshot() status.Snapshot {
 			{ID: 9, Time: at, Author: "kubectl-patch", Outcome: "outside", Knob: "heap", Old: "a", New: "b"}},
 		Goal:   status.Goal{Baseline: status.Ptr(1000.0), Best: status.Ptr(1500.0), Ratio: status.Ptr(1.5)},
 		Ledger: 12, Limits: status.Limits{CPUs: "4", Memory: "4Gi"},
+		Reference: &status.Reference{Measured: at, Goodput: 1234.5, P99: 150},
 	}
 }
 
@@ -113,6 +114,17 @@ func TestJSON(t *testing.T) {
 	}
 	if l := got["limits"].(map[string]any); l["memory"] != "4Gi" {
 		t.Errorf("want the limits (got %v)", l)
+	}
+	if r, ok := got["reference"].(map[string]any); !ok || r["measured"] != "2026-01-02T03:04:05Z" || r["goodput"] != 1234.5 || r["p99_ms"] != 150.0 {
+		t.Errorf("want what a change is compared with (got %v)", got["reference"])
+	}
+	s := snapshot()
+	s.Reference = nil
+	if err := f.Write(s); err != nil {
+		t.Fatal(err)
+	}
+	if text := read(t, filepath.Join(dir, status.LatencyJSON)); strings.Contains(text, "reference") {
+		t.Errorf("want nothing said of one that is not there:\n%s", text)
 	}
 }
 

@@ -42,9 +42,9 @@ func figure(p space.Point, name string) *int64 {
 }
 
 func (r *Runner) state(now status.State, reason string) {
-	contested := cmp.Or(r.contested, r.quarrelling())
+	contested, reference := cmp.Or(r.contested, r.quarrelling()), r.reference()
 	r.Board.Update(func(s *status.Snapshot) {
-		s.State, s.Reason, s.Contested = now, reason, contested
+		s.State, s.Reason, s.Contested, s.Reference = now, reason, contested, reference
 		if now != status.Recommending && now != status.Awaiting {
 			s.Next = nil
 		}
@@ -80,10 +80,10 @@ func (r *Runner) publish() {
 		}
 	}
 	r.publishOrders()
-	desired := st.Desired()
+	desired, reference := st.Desired(), r.reference()
 	r.Board.Update(func(s *status.Snapshot) {
 		s.Trials, s.Changes = trials, changes
-		s.Trial, s.Goal = nil, goal(st)
+		s.Trial, s.Goal, s.Reference = nil, goal(st), reference
 		if t := st.Running(); t != nil {
 			running := show(*t)
 			s.Trial = &running
@@ -99,6 +99,16 @@ func (r *Runner) publish() {
 			}
 		}
 	})
+}
+
+// reference is what the next change would be compared with, or the running one is: nil before this process has seen that it still runs, and once it is to be measured
+// again.
+func (r *Runner) reference() *status.Reference {
+	st := r.study
+	if len(st.Windows) == 0 || r.seen.Generation == 0 || st.Running() == nil && r.stale() {
+		return nil
+	}
+	return &status.Reference{Measured: st.MeasuredAt, Goodput: judge.Median(st.Windows, judge.Goodput), P99: judge.Median(st.Windows, judge.P99) * 1e3}
 }
 
 func show(t study.Trial) status.Trial {

@@ -1,6 +1,7 @@
 package trial_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -538,6 +539,56 @@ func TestScoredThroughKills(t *testing.T) {
 		check(fmt.Sprintf("after record %d", n), func(o *office) { o.dies(n, true) })
 	}
 	check("after the patch arrived", func(o *office) { o.w.lock(func() { o.w.killSet = 1 }) })
+}
+
+// TestTheReferenceIsTold: what a change would be compared with is told as long as it would be, and by a tuner that has seen that it still runs.
+func TestTheReferenceIsTold(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(*config.File, *world) {})
+		none := func(what string, state status.State) {
+			t.Helper()
+			if s := o.until(func(s status.Snapshot) bool { return s.State == state }); s.Reference != nil {
+				t.Errorf("%s: want none told (got %+v)", what, s.Reference)
+			}
+		}
+		compared := func(s status.Snapshot, goodput *float64) *status.Reference {
+			t.Helper()
+			if s.Reference == nil || goodput == nil || s.Reference.Goodput != *goodput || s.Reference.P99 != 150 {
+				t.Fatalf("want the one of goodput %v and P99 150 told (got %+v)", goodput, s.Reference)
+			}
+			return s.Reference
+		}
+		none("before it is measured", status.Baseline)
+		o.measured()
+		s := o.board.Snapshot()
+		first := compared(s, s.Goal.Incumbent)
+		none("once it is too old", status.Baseline)
+		o.measured()
+		s = o.board.Snapshot()
+		second := compared(s, s.Goal.Incumbent)
+		if !second.Measured.After(first.Measured) {
+			t.Errorf("want it measured again (got %s after %s)", second.Measured, first.Measured)
+		}
+		o.stop()
+		o.w.lock(func() { o.w.down = func() error { return errors.New("connection refused") } })
+		o.start()
+		none("before the target was seen again", status.Holding)
+		o.w.lock(func() { o.w.down = nil })
+		s = o.until(func(s status.Snapshot) bool { return s.State == status.Observing })
+		if again := compared(s, s.Goal.Incumbent); !again.Measured.Equal(second.Measured) {
+			t.Errorf("want the same after a start (got %s, it was %s)", again.Measured, second.Measured)
+		}
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		s = o.until(func(s status.Snapshot) bool { return s.Trial != nil })
+		if during := compared(s, s.Goal.Incumbent); !during.Measured.Equal(second.Measured) {
+			t.Errorf("want the same while a change is scored (got %s, it was %s)", during.Measured, second.Measured)
+		}
+		scored := o.scores(1)
+		compared(o.board.Snapshot(), scored.Goodput)
+		o.stop()
+		agree(t, o.w, o.j)
+	})
 }
 
 // TestNotScored: what could not be told apart, or has nothing to be compared with, is recorded and not scored.

@@ -1,9 +1,10 @@
 // Package loop lets vibectl tune the broker: each tick it gives the goal and the newest figures to one short run of vibectl, and says what
 // that did.
 //
-// It promises that a model is never asked about figures that are too old, that vibectl waits for nobody (its standard input is closed and
-// its time bounded), that its exit code counts for nothing (it is 0 when all fails) and the calls of kubectl count instead, that a tick that
-// goes wrong is said and followed by the next one, and that a key is in no file, no log, no argument and no call of kubectl.
+// It promises that a model is not asked about figures that are too old, nor (within reason) before the tuner has measured what runs now and scored what was
+// changed last; that vibectl waits for nobody (its standard input is closed and its time bounded), that its exit code counts for nothing (it is 0 when all fails)
+// and the calls of kubectl count instead, that a tick that goes wrong is said and followed by the next one, and that a key is in no file, no log, no argument
+// and no call of kubectl.
 package loop
 
 import (
@@ -36,17 +37,24 @@ type Config struct {
 	Model     string        // as llm names it
 	Address   string        // of an API that serves the model, OpenAI's or, with a key of Anthropic's, that; empty: the model's own
 	Keys      map[string]string
-	Every     time.Duration // from the start of a tick to that of the next
+	Every     time.Duration // from the start of a turn to that of the next
+	Look      time.Duration // from one look at the telemetry to the next while the tuner is waited for
+	Patience  time.Duration // the longest wait for the tuner, once it has measured the start
 	Longest   time.Duration // a run of vibectl
-	Steps     int           // of vibectl in a tick
+	Steps     int           // of vibectl in a turn
 	Pause     time.Duration // between its steps
 	Logger    *slog.Logger
 }
 
 // Loop is vibectl at the wheel.
 type Loop struct {
-	c    Config
-	last []string // what was done in the last tick
+	c        Config
+	last     []string  // what was done in the last turn
+	wrote    time.Time // when a turn ended in which something was changed, the last of them
+	measured bool      // the tuner has measured the start
+	waits    string    // for what the tuner is waited for; empty: it is not
+	since    time.Time // when that began
+	said     string    // the wait that is in the log already
 }
 
 // Tick is what one tick came to.
@@ -54,8 +62,9 @@ type Tick struct {
 	Asked   bool // the model was
 	Calls   []shim.Call
 	Writes  int
-	Refused int // by the shim or by the server
-	Trouble string
+	Refused int    // by the shim or by the server
+	Waits   string // what the tuner has to finish first; the loop looks again soon
+	Trouble string // what went wrong, or why it waits
 }
 
 // New prepares vibectl's configuration.
@@ -72,25 +81,37 @@ func New(c Config) (*Loop, error) {
 
 // Run ticks until ctx ends.
 func (l *Loop) Run(ctx context.Context) {
-	ticker := time.NewTicker(l.c.Every)
-	defer ticker.Stop()
-	for n := 1; ; n++ {
-		l.say(n, l.Tick(ctx))
+	for n := 1; ; {
+		began := time.Now()
+		t := l.Tick(ctx)
+		l.say(n, t)
+		pause := l.c.Every - time.Since(began)
+		if t.Waits == "" {
+			n++
+		} else {
+			pause = min(pause, l.c.Look)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }
 
-// say puts a turn into the log: each call that the model made, and what came of them.
+// say puts a turn into the log: each call that the model made, and what came of them. A wait is said once.
 func (l *Loop) say(n int, t Tick) {
+	if t.Waits != "" && t.Waits == l.said {
+		return
+	}
+	l.said = t.Waits
 	for _, c := range t.Calls {
 		l.c.Logger.Info("call", "tick", n, "call", c)
 	}
 	level, text := slog.LevelInfo, "vibectl had its turn"
 	switch {
+	case t.Waits != "":
+		text = "vibectl waits for the tuner"
 	case t.Trouble != "":
 		level, text = slog.LevelWarn, "tick went wrong"
 	case t.Asked && len(t.Calls) == 0:
@@ -99,9 +120,24 @@ func (l *Loop) say(n int, t Tick) {
 	l.c.Logger.Log(context.Background(), level, text, "tick", n, "asked", t.Asked, "calls", len(t.Calls), "writes", t.Writes, "refused", t.Refused, "trouble", t.Trouble)
 }
 
-// Tick gives vibectl one turn.
+// Tick gives vibectl one turn, unless the figures are too old or the tuner is waited for.
 func (l *Loop) Tick(ctx context.Context) (t Tick) {
-	text, err := request(l.c.Telemetry, time.Now(), l.c.Freshness, l.last)
+	now := time.Now()
+	news, err := read(l.c.Telemetry, now, l.c.Freshness)
+	if err != nil {
+		t.Trouble = err.Error()
+		return t
+	}
+	what, why, overdue := l.held(news, now)
+	if what != "" && !overdue {
+		t.Waits, t.Trouble = what, why
+		return t
+	}
+	if overdue {
+		why = fmt.Sprintf("%s. It was waited for for %v; go on without it if you must.", why, l.c.Patience)
+		l.c.Logger.Warn("the tuner is waited for no longer", "reason", why)
+	}
+	text, err := request(news, l.last, why)
 	if err != nil {
 		t.Trouble = err.Error()
 		return t
@@ -121,6 +157,9 @@ func (l *Loop) Tick(ctx context.Context) (t Tick) {
 	for _, c := range t.Calls {
 		if c.Write {
 			t.Writes++
+		}
+		if c.Write && c.Refused == "" && c.Exit == 0 {
+			l.wrote = time.Now()
 		}
 		if c.Refused != "" || c.Write && c.Exit != 0 {
 			t.Refused++

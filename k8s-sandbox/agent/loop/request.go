@@ -36,40 +36,54 @@ func knobs() []Knob {
 // telemetry is what the loop itself reads of latency.json; the model gets the file as it is.
 type telemetry struct {
 	Timestamp time.Time        `json:"timestamp"`
+	Mode      string           `json:"mode"`
+	State     string           `json:"state"`
+	Reason    string           `json:"reason"`
+	Reference *struct{}        `json:"reference"` // what a change would be compared with
 	SLO       float64          `json:"slo_ms"`
 	P99       *float64         `json:"p99_ms"`
 	Acked     *float64         `json:"acked_per_second"`
 	Effective map[string]int64 `json:"knobs_effective"`
-	Limits    struct {
+	Trial     *struct {
+		Number int    `json:"number"`
+		Phase  string `json:"phase"`
+	} `json:"trial"` // that runs
+	Limits struct {
 		CPUs   string `json:"cpus"`
 		Memory string `json:"memory"`
 	} `json:"limits"`
+
+	all string        // the whole, on one line
+	age time.Duration // when it was read
 }
 
 // errStale says that the model is not asked now, because it would judge by what is no longer so.
 var errStale = errors.New("telemetry is too old")
 
-// request is what the model is told in a tick. Instructions in vibectl's configuration do not reach its planner, so all is in here.
-func request(file string, now time.Time, freshness time.Duration, last []string) (string, error) {
+// read is latency.json as it is now, unless it is too old.
+func read(file string, now time.Time, freshness time.Duration) (t telemetry, err error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %s is not there yet", errStale, file)
+		return t, fmt.Errorf("%w: %s is not there yet", errStale, file)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read telemetry: %w", err)
+		return t, fmt.Errorf("read telemetry: %w", err)
 	}
-	var t telemetry
 	if err := json.Unmarshal(text, &t); err != nil {
-		return "", fmt.Errorf("read telemetry: %s: %w", file, err)
+		return t, fmt.Errorf("read telemetry: %s: %w", file, err)
 	}
-	age := now.Sub(t.Timestamp)
-	if age > freshness {
-		return "", fmt.Errorf("%w: %s is of %v ago, at most %v is allowed", errStale, file, age.Round(time.Second), freshness)
+	if t.age = now.Sub(t.Timestamp); t.age > freshness {
+		return t, fmt.Errorf("%w: %s is of %v ago, at most %v is allowed", errStale, file, t.age.Round(time.Second), freshness)
 	}
-	compact, err := compacted(text)
-	if err != nil {
-		return "", fmt.Errorf("read telemetry: %w", err)
+	if t.all, err = compacted(text); err != nil {
+		return t, fmt.Errorf("read telemetry: %w", err)
 	}
+	return t, nil
+}
+
+// request is what the model is told in a turn. Instructions in vibectl's configuration do not reach its planner, so all is in here. overdue is what it is asked
+// without, though it should not be.
+func request(t telemetry, last []string, overdue string) (string, error) {
 	all := knobs()
 	for i, k := range all {
 		all[i].Now = "not known"
@@ -83,7 +97,7 @@ func request(file string, now time.Time, freshness time.Duration, last []string)
 	var out strings.Builder
 	err = template.Must(template.New("request").Parse(requestText)).Execute(&out, map[string]any{
 		"SLO": strconv.FormatFloat(t.SLO, 'f', -1, 64), "Knobs": all, "CPUs": t.Limits.CPUs, "Memory": t.Limits.Memory,
-		"Age": age.Round(time.Second).String(), "Telemetry": compact, "Last": last, "Example": []string{
+		"Age": t.age.Round(time.Second).String(), "Telemetry": t.all, "Last": last, "Overdue": overdue, "Example": []string{
 			`To change one: patch statefulset kafka -n kafka --type=strategic -p {"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":"KAFKA_NUM_IO_THREADS","value":"4"}]}]}}}}`,
 		},
 	})
