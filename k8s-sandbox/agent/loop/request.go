@@ -95,7 +95,7 @@ func request(t telemetry, last []string, overdue string) (string, error) {
 		}
 	}
 	var out strings.Builder
-	err = template.Must(template.New("request").Parse(requestText)).Execute(&out, map[string]any{
+	err := template.Must(template.New("request").Parse(requestText)).Execute(&out, map[string]any{
 		"SLO": strconv.FormatFloat(t.SLO, 'f', -1, 64), "Knobs": all, "CPUs": t.Limits.CPUs, "Memory": t.Limits.Memory,
 		"Age": t.age.Round(time.Second).String(), "Telemetry": t.all, "Last": last, "Overdue": overdue, "Example": []string{
 			`To change one: patch statefulset kafka -n kafka --type=strategic -p {"spec":{"template":{"spec":{"containers":[{"name":"kafka","env":[{"name":"KAFKA_NUM_IO_THREADS","value":"4"}]}]}}}}`,
