@@ -18,6 +18,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/internal/kafka"
 	"github.com/kafkalab/kafkalab/internal/kafkatest"
+	"github.com/kafkalab/kafkalab/loadgen/hist"
 )
 
 var (
@@ -40,8 +41,9 @@ type measured struct {
 	Measured struct {
 		Offered, Acked, Consumed uint64
 	}
-	Faults  struct{ Lost, Duplicated, Reordered, Corrupted uint64 }
-	Summary struct {
+	Faults     struct{ Lost, Duplicated, Reordered, Corrupted uint64 }
+	Generators []struct{ Overslept hist.Packed }
+	Summary    struct {
 		Latency map[string]struct {
 			P99 float64 `json:"p99"`
 		}
@@ -135,6 +137,8 @@ func BenchmarkSchedule(b *testing.B) {
 				b.ReportMetric(100*worst, "%off-worst-second")
 				b.ReportMetric(1000*m.Summary.Latency["schedule_lag"].P99, "ms-lag-p99")
 				b.ReportMetric(1000*m.Summary.Latency["end_to_end"].P99, "ms-end-to-end-p99")
+				overslept, _ := m.Generators[0].Overslept.Snapshot().Quantile(0.99)
+				b.ReportMetric(1000*overslept.Seconds(), "ms-overslept-p99")
 				if m.Measured.Consumed != m.Measured.Acked {
 					b.Errorf("got %+v, want all consumed", m.Measured)
 				}

@@ -111,7 +111,10 @@ func mustWorkload(t *testing.T, text string) workload.Workload {
 // play runs an engine against a stand-in for the given time.
 func play(t *testing.T, c drive.Config, b *broker, length time.Duration, step func(slo.Observation) float64) *drive.Engine {
 	t.Helper()
-	c.Topic, c.Run, c.Sleep = "lab", 7, time.Sleep
+	c.Topic, c.Run = "lab", 7
+	if c.Sleep == nil {
+		c.Sleep = time.Sleep
+	}
 	if c.Partitions == 0 {
 		c.Partitions = c.Workload.Topic.Partitions
 	}

@@ -188,7 +188,7 @@ func (e *Engine) worker(n int) (*worker, error) {
 		room = min(plan.InFlight(), room+1) // the first clients have one more where they do not come out even
 	}
 	return &worker{
-		e: e, n: n, maxLate: c.Catchup, plan: plan, free: newQueue(newRecords(room, c.Topic, c.Workload.Payload, e.stream(n))), changed: make(chan struct{}, 1), due: make([]time.Duration, 0, atOnce),
+		e: e, n: n, maxLate: c.Catchup, plan: plan, free: newQueue(newRecords(room, c.Topic, c.Workload.Payload, e.stream(n))), changed: make(chan struct{}, 1), turn: make(chan struct{}, 1), due: make([]time.Duration, 0, atOnce),
 		keys: keys.New(c.Workload.Keys, e.stream(n)), partitioner: sarama.NewMurmur2Partitioner(c.Topic), sequence: make([]uint64, c.Partitions), gaveUp: make([]atomic.Uint32, c.Partitions),
 		partition: n * c.Partitions / clients,
 	}, nil
@@ -232,12 +232,14 @@ func (e *Engine) Run(ctx context.Context, out Outlet, drain time.Duration) error
 	if err := e.begin(end); err != nil {
 		return errors.Join(err, e.leave(ctx))
 	}
-	var senders sync.WaitGroup
+	var senders, seconds sync.WaitGroup
+	defer seconds.Wait()
 	for _, w := range e.workers {
 		if e.plan.Shape == schedule.Closed {
 			senders.Go(func() { w.loop(sending, drained) })
 		} else {
 			senders.Go(func() { w.run(sending, drained) })
+			seconds.Go(func() { w.second(sending, drained) })
 		}
 	}
 	<-sending.Done()

@@ -17,8 +17,9 @@ const first = -19
 
 // punctual gives the calling goroutine a thread of its own, with short slices, before others where the process may ask for that. A kernel
 // without such slices (before 6.12) makes nothing of them, and where they may not be asked for, all stays as it was.
-func punctual() {
+func punctual(n int) {
 	runtime.LockOSThread()
+	stay(n)
 	attr, err := unix.SchedGetAttr(0, 0)
 	if err != nil || attr.Policy != unix.SCHED_NORMAL {
 		return // somebody has chosen another policy
@@ -29,6 +30,26 @@ func punctual() {
 	if unix.SchedSetAttr(0, attr, 0) != nil {
 		attr.Nice = usual
 		_ = unix.SchedSetAttr(0, attr, 0)
+	}
+}
+
+// stay keeps the thread on one of the processors that the process may use: neighbouring numbers on different ones.
+func stay(n int) {
+	var all, one unix.CPUSet
+	if unix.SchedGetaffinity(0, &all) != nil || all.Count() < 2 {
+		return
+	}
+	n %= all.Count()
+	for cpu := 0; ; cpu++ {
+		if !all.IsSet(cpu) {
+			continue
+		}
+		if n == 0 {
+			one.Set(cpu)
+			_ = unix.SchedSetaffinity(0, &one) // it may have lost that processor just now, and goes where it is put
+			return
+		}
+		n--
 	}
 }
 

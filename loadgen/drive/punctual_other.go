@@ -4,6 +4,6 @@ package drive
 
 import "time"
 
-func punctual() {}
+func punctual(int) {}
 
 func sleep(d time.Duration) { time.Sleep(d) }

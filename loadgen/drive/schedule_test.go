@@ -55,3 +55,25 @@ func TestCopiesSendOneScheduleTogether(t *testing.T) {
 		})
 	}
 }
+
+// A thread may get no processor for long, while another one has what it needs: at any time one of the sleepers here wakes up 100 ms late.
+func TestOneLateSenderMakesNoRecordLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := mustWorkload(t, small+"schedule: {shape: constant, rate: 1000}\nproducer: {clients: 1}\n")
+		late := make(chan struct{}, 1)
+		sleep := func(d time.Duration) {
+			select {
+			case late <- struct{}{}:
+				time.Sleep(100 * ms)
+				<-late
+			default:
+				time.Sleep(d)
+			}
+		}
+		e := play(t, drive.Config{Workload: w, Catchup: time.Second, Duration: 10 * time.Second, Sleep: sleep}, &broker{latency: 9 * ms, down: never}, 20*time.Second, nil)
+		total := e.Totals()
+		if most := total.Lag.Max(); most > 2*ms || total.Acked != 10_000 {
+			t.Errorf("got %d records, the latest sent %v late, want 10000 and 2 ms at most", total.Acked, most)
+		}
+	})
+}

@@ -38,9 +38,11 @@ const (
 	shortestSleep = 250 * time.Microsecond
 	// How much of a sleep is left to the machine's own clock, because the runtime's timers are late by up to a millisecond.
 	lastStretch = 2 * time.Millisecond
+	// How late records may be before the second steps in: about what the first is late when all is well.
+	grace = 2 * shortestSleep
 )
 
-// worker sends the share of one client. run is its only sending goroutine, done is called from the client's.
+// worker sends the share of one client: run does, and second in its place while the machine keeps it from doing so. done is called from the client's goroutines.
 type worker struct {
 	e       *Engine
 	n       int
@@ -55,7 +57,9 @@ type worker struct {
 	taken  [phases]uint64
 	unsent uint64 // of those taken, given up before they became a record
 
-	// Of the sending goroutine.
+	turn chan struct{} // holds the right to send
+
+	// Of the goroutine that has the turn.
 	due         []time.Duration // taken and not yet sent
 	keys        *keys.Source
 	partitioner sarama.Partitioner
@@ -72,10 +76,11 @@ type worker struct {
 	ackedBytes [phases]atomic.Uint64
 	ended      atomic.Uint64         // records no longer under way
 	waited     atomic.Int64          // ns without a free slot, or with a client that takes nothing, while records were due
-	lag        [phases]hist.Recorder // written by run, for each record sent
+	lag        [phases]hist.Recorder // for each record sent
 	response   [phases]hist.Recorder // written by done
 	service    [phases]hist.Recorder // written by done
-	overslept  hist.Recorder         // how late run woke up, for no other reason than the machine
+	overslept  hist.Recorder         // how late they were woken up, for no other reason than the machine
+	covered    bool                  // the second has sent since run looked last
 }
 
 // start sets the schedule. What was due before now is given up: a copy that comes late has not offered it.
@@ -140,21 +145,31 @@ func (w *worker) outstanding(now time.Duration) (due, issued uint64) {
 
 // run sends by the schedule until ctx ends, and then what has become due by that moment, unless drained ends first.
 func (w *worker) run(ctx, drained context.Context) {
-	punctual()
+	punctual(w.n)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for ctx.Err() == nil {
+	for until := time.Duration(-1); ctx.Err() == nil; {
+		w.turn <- struct{}{}
 		now := w.e.clock.Now()
+		if until >= 0 && !w.covered {
+			w.overslept.Record(now - until)
+		}
+		w.covered = false
 		next := w.take(now)
-		if len(w.due) > 0 {
+		due := len(w.due) > 0
+		if due {
 			w.sendAll(drained)
+		}
+		<-w.turn
+		if until = -1; due {
 			continue
 		}
 		if next == schedule.Never && now >= w.endsAt() {
 			break
 		}
-		w.sleep(ctx, timer, min(next, now+longestSleep, w.endsAt()))
+		until = w.sleep(ctx, timer, w.changed, min(next, now+longestSleep, w.endsAt()))
 	}
+	w.turn <- struct{}{} // for good
 	w.stop(w.e.clock.Now())
 	for drained.Err() == nil {
 		if w.take(w.e.clock.Now()); len(w.due) == 0 {
@@ -168,12 +183,49 @@ func (w *worker) run(ctx, drained context.Context) {
 	w.e.errors.add(notDrained, rest)
 }
 
+// second sends what run should have sent by now. What keeps a thread from its processor, a kernel that copies or a hypervisor that gives the processor to
+// somebody else, seldom keeps the other processor's, too.
+func (w *worker) second(ctx, drained context.Context) {
+	punctual(w.n + 1)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		now := w.e.clock.Now()
+		next := w.next()
+		if now < next+grace {
+			w.sleep(ctx, timer, nil, min(next+grace, now+longestSleep))
+			continue
+		}
+		select {
+		case w.turn <- struct{}{}:
+			if w.take(w.e.clock.Now()); len(w.due) > 0 {
+				w.overslept.Record(now - next)
+				w.covered = true
+				w.sendAll(drained)
+			}
+			<-w.turn
+		default: // it is being sent
+			w.sleep(ctx, timer, nil, now+grace)
+		}
+	}
+}
+
+// next is when the next record is due that has not been taken.
+func (w *worker) next() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if at := w.plan.Next(); at < w.end {
+		return at
+	}
+	return schedule.Never - grace
+}
+
 // loop sends as a closed loop does: a record for each slot that is free, meant for the moment at which it is.
 func (w *worker) loop(ctx, drained context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for origin := w.e.Began(); ctx.Err() == nil && w.e.clock.Now() < origin; {
-		w.sleep(ctx, timer, min(origin, w.e.clock.Now()+longestSleep))
+		w.sleep(ctx, timer, w.changed, min(origin, w.e.clock.Now()+longestSleep))
 	}
 	for {
 		r := w.free.get(ctx.Done())
@@ -196,25 +248,25 @@ func (w *worker) endsAt() time.Duration {
 	return w.end
 }
 
-// sleep waits until a moment, or less: the schedule may change meanwhile, or ctx end.
-func (w *worker) sleep(ctx context.Context, timer *time.Timer, until time.Duration) {
+// sleep waits until a moment, which it returns, or less and returns -1: the schedule may change meanwhile, or ctx end.
+func (w *worker) sleep(ctx context.Context, timer *time.Timer, changed <-chan struct{}, until time.Duration) time.Duration {
 	now := w.e.clock.Now()
 	until = max(until, now+shortestSleep)
 	if until-now > lastStretch {
 		timer.Reset(until - now - lastStretch)
 		select {
 		case <-timer.C:
-		case <-w.changed:
-			return
+		case <-changed:
+			return -1
 		case <-ctx.Done():
-			return
+			return -1
 		}
 		now = w.e.clock.Now()
 	}
 	if until > now {
 		w.e.c.Sleep(until - now)
 	}
-	w.overslept.Record(w.e.clock.Now() - until)
+	return until
 }
 
 // take fills due with records that are due, and returns the intended time of the one after them, Never if there is none before the end.
