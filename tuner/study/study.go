@@ -61,7 +61,7 @@ func (t *Trial) TakesBack() space.Point {
 	switch {
 	case t.Purpose == ledger.Scored && t.Outcome == ledger.OutcomeReverted:
 		return t.Candidate
-	case t.Purpose == ledger.Rollback && (t.Outcome == "" || t.Outcome == ledger.OutcomeKept):
+	case t.Purpose == ledger.Rollback && (t.Outcome == "" || t.Applied):
 		return t.Before
 	}
 	return nil

@@ -120,7 +120,7 @@ func (r *Runner) pursue(ctx context.Context) error {
 
 // last is the configuration that the target has when the trial has come out so.
 func last(t *study.Trial, e *end) space.Point {
-	if e.outcome == ledger.OutcomeKept || t.Purpose == ledger.Scored && e.outcome != ledger.OutcomeReverted {
+	if e.outcome == ledger.OutcomeKept || t.Purpose == ledger.Rollback || t.Purpose == ledger.Scored && e.outcome != ledger.OutcomeReverted {
 		return t.Candidate
 	}
 	return t.Before
@@ -342,7 +342,11 @@ func (r *Runner) apply(ctx context.Context, t *study.Trial) (*end, error) {
 	}
 	err = r.insist(ctx, "apply "+texts(t.Changes), func() error {
 		for _, c := range t.Changes {
-			if changed, err = r.set(ctx, write, t.Candidate, c); changed != nil || err != nil {
+			changed, err = r.set(ctx, write, t.Candidate, c)
+			if changed != nil && changed.failure == "refused" && t.Purpose == ledger.Rollback { // as long as that takes
+				changed, err = nil, errors.New(changed.reason)
+			}
+			if changed != nil || err != nil {
 				return err
 			}
 		}

@@ -17,6 +17,9 @@ import (
 
 // conclude carries the judgement out. Taking back is insisted on: a value that was found wanting must not stay because something is down.
 func (r *Runner) conclude(ctx context.Context, t *study.Trial) error {
+	if t.Purpose == ledger.Rollback && t.Applied && !t.Stays() { // what it leads away from must not come back, whoever has changed something meanwhile
+		return r.end(ctx, t, ledger.Reverted, t.Candidate)
+	}
 	if t.Stays() {
 		if t.Series != nil && t.Applied { // the other side may be the one in force
 			if err := r.undo(ctx, fmt.Sprintf("keep trial %d", t.Number), reversed(t.Changes)); err != nil {

@@ -3,6 +3,7 @@ package trial
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
@@ -40,16 +41,44 @@ func (r *Runner) observe(ctx context.Context) error {
 // theirs takes what somebody else has done: a change of the knobs alone is scored, if it is known what was before.
 func (r *Runner) theirs(ctx context.Context, point space.Point, view apply.View, o *apply.Outside) error {
 	why := ""
-	switch {
+	switch owed := r.owed(); {
 	case point.Key() == r.study.Incumbent.Key(): // no knob has another value
+	case view.Rest != r.study.Rest && owed: // each by itself
+		err := r.record(ledger.Record{
+			Kind: ledger.Outside, Author: o.Author, Point: r.study.Incumbent, Revision: view.Rest, Generation: view.Generation,
+			Reason: "something other than the knobs was changed, too, so that the knobs' change can be watched and not compared",
+		})
+		if err != nil {
+			return err
+		}
+		return r.score(ctx, point, view, o)
 	case view.Rest != r.study.Rest:
 		why = "something other than the knobs was changed, too"
-	case len(r.study.Windows) == 0:
+	case len(r.study.Windows) == 0 && !owed:
 		why = "what was before had not been measured"
 	default:
 		return r.score(ctx, point, view, o)
 	}
 	return r.outside(point, view, o.Author, "not scored: "+why+"; it is the new incumbent")
+}
+
+// owed says whether a change has to be watched though there may be nothing to compare it with: it comes on top of what is watched still, or not long after
+// something was taken back, which may be what comes again.
+func (r *Runner) owed() bool {
+	if !r.File.Reverts() {
+		return false
+	}
+	return r.unmeasured() != nil || r.onProbation() != nil || slices.ContainsFunc(r.study.Trials, func(t study.Trial) bool {
+		return t.TakesBack() != nil && time.Since(t.Ended) <= quarrel
+	})
+}
+
+// unmeasured is the newest trial if it was one of somebody else's change that something came in between, or nil.
+func (r *Runner) unmeasured() *study.Trial {
+	if n := len(r.study.Trials); n > 0 && r.study.Trials[n-1].Purpose == ledger.Scored && r.study.Trials[n-1].Outcome == ledger.OutcomeDiscarded {
+		return &r.study.Trials[n-1]
+	}
+	return nil
 }
 
 // score begins the trial of a change that somebody else has made.
@@ -60,8 +89,8 @@ func (r *Runner) score(ctx context.Context, point space.Point, view apply.View, 
 		r.after = nil
 	}
 	reason := "changed by " + o.Author
-	if n := len(r.study.Trials); n > 0 && r.study.Trials[n-1].Purpose == ledger.Scored && r.study.Trials[n-1].Outcome == ledger.OutcomeDiscarded {
-		reason += fmt.Sprintf("; with what is left of trial %d, which was not measured", n)
+	if t := r.unmeasured(); t != nil {
+		reason += fmt.Sprintf("; with what is left of trial %d, which was not measured", t.Number)
 	}
 	made := time.Now().Add(-idle) // it was noticed at the first look
 	if !o.Time.IsZero() && o.Time.Before(time.Now()) {

@@ -336,6 +336,11 @@ func TestTakenBackThroughOthers(t *testing.T) {
 			time.Sleep(205 * time.Second)
 			o.w.writes("kubectl-patch", map[string]string{"HEAP": "-Xms512m -Xmx512m"})
 		},
+		"something else is changed": func(o *office) {
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+			time.Sleep(43 * time.Second)
+			o.w.lock(func() { restarts(o.w) })
+		},
 		"the tuner was away": func(o *office) {
 			o.stop()
 			o.w.writes("vibectl", map[string]string{"IO": "4"})
@@ -358,6 +363,77 @@ func TestTakenBackThroughOthers(t *testing.T) {
 				// A rollout takes 5 s, and 15 s more are borne with, once for each change.
 				if late := o.w.back().Sub(acted); late > bound(o.f)+40*time.Second {
 					t.Errorf("it stayed for %s: %q", late, told(o.j.all()))
+				}
+			})
+		})
+	}
+}
+
+// restarts is kubectl rollout restart; called with the lock held.
+func restarts(w *world) {
+	w.rest += "+"
+	w.generation++
+	w.newest = apply.Author{Manager: "kubectl-rollout", Time: time.Now()}
+}
+
+// TestNothingEndsAWayBack: what was found good and does harm later goes for good, whatever happens while it is taken back, and the tuner never sets it.
+func TestNothingEndsAWayBack(t *testing.T) {
+	t.Parallel()
+	again := "3 io 2→4 vibectl reverted"
+	for name, c := range map[string]struct {
+		found func(*office) // when it was found good
+		while func(*office) // when it was set back, and the brokers are still waited for
+		after func(*office) // when it was taken back, and what is in force is not measured yet
+		last  string        // what the ledger says of the last change of the knobs
+	}{
+		"it is put back meanwhile": {while: func(o *office) { o.w.writes("vibectl", map[string]string{"IO": "4"}) }, last: again},
+		"it is put back then":      {after: func(o *office) { o.w.writes("vibectl", map[string]string{"IO": "4"}) }, last: again},
+		"it is put back with something else": {after: func(o *office) {
+			o.w.lock(func() { restarts(o.w) })
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+		}, last: again},
+		"something else is changed": {while: func(o *office) { o.w.lock(func() { restarts(o.w) }) }, last: "0  0→0 kubectl-rollout outside"},
+		"it is refused for long": {found: func(o *office) {
+			o.w.lock(func() { o.w.refuses = "2" })
+			time.Sleep(time.Hour)
+			if s := o.board.Snapshot(); s.State != status.Holding || !strings.Contains(s.Reason, "outside the policy") {
+				t.Errorf("want it told (got %s, %q)", s.State, s.Reason)
+			}
+			o.w.lock(func() { o.w.refuses = "" })
+		}, last: "2 io 4→2 kafkalab-tuner kept"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(f *config.File, w *world) { f.Revert = true; fourIsBad(w, 250*time.Second) })
+				act := func(what func(*office)) {
+					if what != nil {
+						what(o)
+					}
+				}
+				o.measured()
+				o.w.writes("vibectl", map[string]string{"IO": "4"})
+				if got := o.scores(1); got.Outcome != string(ledger.OutcomeBetter) {
+					t.Fatalf("want it found better before it breaches a guard (got %+v)", got)
+				}
+				act(c.found)
+				o.until(func(s status.Snapshot) bool {
+					return s.Trial != nil && s.Trial.Purpose == "rollback" && o.w.point()["io"] == 2
+				})
+				act(c.while)
+				o.scores(2)
+				act(c.after)
+				acted := time.Now()
+				o.until(func(s status.Snapshot) bool { return s.Trial == nil && o.w.point()["io"] == 2 })
+				// A rollout takes 5 s, once each way, and 15 s more are borne with.
+				if took := time.Since(acted); took > bound(o.f)+25*time.Second {
+					t.Errorf("it stayed for %s: %q", took, told(o.j.all()))
+				}
+				time.Sleep(time.Hour)
+				o.stop()
+				agree(t, o.w, o.j)
+				changes := told(o.j.all())
+				if o.w.point()["io"] != 2 || slices.Contains(o.w.made(), "IO=4") || changes[len(changes)-1] != c.last {
+					t.Errorf("want it gone for good, by %q (got %s by %q): %q", c.last, o.w.point().Key(), o.w.made(), changes)
 				}
 			})
 		})
