@@ -22,7 +22,11 @@ import (
 func (r *Runner) observe(ctx context.Context) error {
 	if r.File.Reverts() {
 		r.lookAfter(ctx)
-		if back, due := r.wayBack(); due && r.Stop() == "" {
+		if back, due := r.wayBack(); due {
+			if off := r.Stop(); off != "" {
+				r.state(status.Paused, off)
+				return r.rest(ctx)
+			}
 			return r.try(ctx, back)
 		}
 	}

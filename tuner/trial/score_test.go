@@ -474,6 +474,44 @@ func TestScoringIsNoAct(t *testing.T) {
 	}
 }
 
+// TestABreachWhileItMayNotAct: as long as the switch keeps the tuner from ending a breach it says so and looks no oftener than else; then it ends it.
+func TestABreachWhileItMayNotAct(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		looks, most := 0, 1000
+		o := watches(t, func(f *config.File, w *world) {
+			f.Revert, w.rollout = true, 0
+			fourIsBad(w, 40*time.Second)
+		})
+		o.measured()
+		o.w.lock(func() {
+			o.w.off = "the switch is off"
+			o.w.onLook = func(w *world) {
+				if looks++; looks > most { // or it would look for ever, in no time
+					w.off = ""
+				}
+			}
+		})
+		o.w.writes("vibectl", map[string]string{"IO": "4"})
+		if got := o.scores(1); got.Outcome != string(ledger.OutcomeWorse) {
+			t.Fatalf("want it left for now (got %+v)", got)
+		}
+		time.Sleep(5 * time.Minute)
+		if s := o.board.Snapshot(); s.State != status.Paused || s.Reason != "the switch is off" || len(o.w.made()) > 0 {
+			t.Errorf("want nothing done, and told why (got %s, %q, %q)", s.State, s.Reason, o.w.made())
+		}
+		o.w.lock(func() {
+			if looks > most {
+				t.Errorf("want a look every other second (got %d in some six minutes)", looks)
+			}
+			o.w.off = ""
+		})
+		o.until(func(s status.Snapshot) bool { return s.Trial == nil && o.w.point()["io"] == 2 })
+		o.stop()
+		agree(t, o.w, o.j)
+	})
+}
+
 // TestScoredWhileAway: what is changed and put back while the tuner is down ends the measurement all the same, in whatever phase it was.
 func TestScoredWhileAway(t *testing.T) {
 	t.Parallel()

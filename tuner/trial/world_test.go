@@ -47,6 +47,7 @@ type world struct {
 	rights     func() error                          // what the tuner may not do
 	runs       string                                // the variable that a running broker takes, without a restart
 	contested  string                                // the variable that another controller puts back
+	rollout    time.Duration                         // how long one takes
 	generation int64                                 // counts the changes of the target
 	before     space.Point                           // what the broker ran with first
 	down       func() error                          // the API server
@@ -111,7 +112,7 @@ var errKilled = errors.New("killed")
 func newWorld(knobs []space.Knob) *world {
 	w := &world{
 		env:  map[string]string{"HEAP": "-Xms256m -Xmx256m", "IO": "2"},
-		rest: "rest", generation: 1,
+		rest: "rest", rollout: 5 * time.Second, generation: 1,
 		events: map[string]apply.Event{}, authors: map[string]apply.Author{}, knobs: knobs,
 		before:  space.Point{"heap": 256, "io": 2},
 		p99:     func(space.Point) float64 { return 0.150 },
@@ -250,7 +251,7 @@ func (w *world) Rollout(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(5 * time.Second):
+	case <-time.After(w.rollout):
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
