@@ -138,18 +138,19 @@ func (r *Runner) accountable(t study.Trial) time.Time {
 	if t.Purpose != ledger.Scored {
 		return at
 	}
-	for i := t.Number - 2; i >= 0 && r.answers(&r.study.Trials[i], at); i-- {
+	for i := t.Number - 2; i >= 0 && r.answers(&r.study.Trials[i], t.Candidate, at); i-- {
 		at = r.study.Trials[i].AppliedAt
 	}
 	return at.Add(-idle)
 }
 
-// answers says whether what is breached at the time may be that trial's doing: it was not measured, is on probation, or was taken back a moment ago.
-func (r *Runner) answers(t *study.Trial, at time.Time) bool {
+// answers says whether what is breached at the time, when there is that configuration, may be that trial's doing: it was not measured, is on probation, or was
+// taken back a moment ago, or not long ago and comes again.
+func (r *Runner) answers(t *study.Trial, now space.Point, at time.Time) bool {
 	ago := at.Sub(t.Ended)
-	switch {
-	case t.TakesBack() != nil:
-		return ago < r.recovery()
+	switch from := t.TakesBack(); {
+	case from != nil:
+		return ago < r.recovery() || ago < quarrel && from.Key() == now.Key()
 	case t.Purpose != ledger.Scored:
 		return false
 	case t.Outcome == ledger.OutcomeDiscarded:

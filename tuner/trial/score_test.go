@@ -313,6 +313,30 @@ func TestTakenBackHoweverOften(t *testing.T) {
 	})
 }
 
+// TestTakenBackWhileItIsFelt: what is put back while the guards still feel what it did the last time passes for nothing that was always so.
+func TestTakenBackWhileItIsFelt(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(f *config.File, w *world) {
+			f.Revert = true
+			felt(w, 5*time.Minute)
+		})
+		o.measured()
+		for n := 1; n <= 3; n++ {
+			made := time.Now()
+			o.w.writes("vibectl", map[string]string{"IO": "4"})
+			o.until(func(status.Snapshot) bool { return o.w.point()["io"] == 2 })
+			// A rollout takes 5 s, and 15 s more are borne with.
+			if took := time.Since(made) - 20*time.Second; took > bound(o.f) {
+				t.Fatalf("time %d: it stayed for %s after its breach began, the bound is %s: %q", n, took, bound(o.f), told(o.j.all()))
+			}
+			time.Sleep(3 * time.Minute)
+		}
+		o.stop()
+		agree(t, o.w, o.j)
+	})
+}
+
 // TestTakenBackThroughOthers: a breach stays put down to its change when another change follows at once, and when nobody watched while it was made.
 func TestTakenBackThroughOthers(t *testing.T) {
 	t.Parallel()
