@@ -362,7 +362,7 @@ func (r *Runner) set(ctx context.Context, write setter, want space.Point, c ledg
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	view, err := write(r.life, c.Env, c.OldText, c.NewText)
+	view, err := r.put(r.life, write, c)
 	switch {
 	case err == nil:
 		r.seen = view
@@ -379,6 +379,23 @@ func (r *Runner) set(ctx context.Context, write setter, want space.Point, c ledg
 		return inconclusive("refused", "not applied: %v", err), nil
 	}
 	return nil, err
+}
+
+// put writes the value, in place of the old one however that is spelled: as 04, for instance, by somebody else.
+func (r *Runner) put(ctx context.Context, write setter, c ledger.Change) (apply.View, error) {
+	view, err := write(ctx, c.Env, c.OldText, c.NewText)
+	if !errors.Is(err, apply.ErrChanged) {
+		return view, err
+	}
+	now, lookErr := r.Cluster.Look(ctx)
+	if lookErr != nil {
+		return view, lookErr
+	}
+	point, _ := space.Parse(r.knobs, now.Env) // what it does not know is theirs
+	if v, known := point[c.Knob]; !known || v != c.Old {
+		return view, err
+	}
+	return write(ctx, c.Env, now.Env[c.Env], c.NewText)
 }
 
 // texts are the new values.

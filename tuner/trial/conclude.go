@@ -63,12 +63,12 @@ func reversed(changes []ledger.Change) []ledger.Change {
 // undo sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them. It sets them once: whoever
 // changes them after that has made another change, which the next look finds.
 func (r *Runner) undo(ctx context.Context, what string, changes []ledger.Change) error {
-	var ours []ledger.Change
-	set := false
+	back, set := reversed(changes), false
 	return r.insist(ctx, what, func() (err error) {
+		var ours []ledger.Change
 		if set {
-			ours, err = r.untouched(ctx, ours)
-		} else if ours, err = r.restore(ctx, changes); err == nil {
+			ours, err = r.untouched(ctx, back)
+		} else if ours, err = r.restore(ctx, back); err == nil {
 			set = true
 		}
 		if err != nil || len(ours) == 0 {
@@ -83,19 +83,19 @@ func (r *Runner) undo(ctx context.Context, what string, changes []ledger.Change)
 		}
 		r.effective(effective)
 		for _, c := range ours {
-			if got := effective[c.Knob]; got != c.Old {
-				return fmt.Errorf("read back %s: want %d (got %d)", c.Knob, c.Old, got)
+			if got := effective[c.Knob]; got != c.New {
+				return fmt.Errorf("read back %s: want %d (got %d)", c.Knob, c.New, got)
 			}
 		}
 		return r.Broker.Healthy(ctx)
 	})
 }
 
-// restore sets the old values, and returns the changes for which it could.
+// restore makes the changes, and returns those that it could make.
 func (r *Runner) restore(ctx context.Context, changes []ledger.Change) ([]ledger.Change, error) {
 	var ours []ledger.Change
-	for _, c := range slices.Backward(changes) {
-		view, err := r.Cluster.Restore(ctx, c.Env, c.NewText, c.OldText)
+	for _, c := range changes {
+		view, err := r.put(ctx, r.Cluster.Restore, c)
 		switch {
 		case err == nil:
 			r.seen = view
@@ -107,13 +107,13 @@ func (r *Runner) restore(ctx context.Context, changes []ledger.Change) ([]ledger
 	return ours, nil
 }
 
-// untouched are those changes whose old values are still there.
+// untouched are those changes whose new values are still there.
 func (r *Runner) untouched(ctx context.Context, changes []ledger.Change) ([]ledger.Change, error) {
 	view, err := r.Cluster.Look(ctx)
 	if err != nil {
 		return changes, err
 	}
-	return slices.DeleteFunc(slices.Clone(changes), func(c ledger.Change) bool { return view.Env[c.Env] != c.OldText }), nil
+	return slices.DeleteFunc(slices.Clone(changes), func(c ledger.Change) bool { return view.Env[c.Env] != c.NewText }), nil
 }
 
 // The reasons of the events on the workload.

@@ -337,6 +337,34 @@ func TestTakenBackWhileItIsFelt(t *testing.T) {
 	})
 }
 
+// TestTakenBackHoweverItIsSpelled: what counts is the value, not its text, and it is said to be taken back once it was.
+func TestTakenBackHoweverItIsSpelled(t *testing.T) {
+	t.Parallel()
+	for name, written := range map[string]map[string]string{
+		"a zero in front": {"IO": "04"},
+		"spaces":          {"IO": " 4 ", "HEAP": "-Xms512m  -Xmx512m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				o := watches(t, func(f *config.File, w *world) {
+					f.Revert = true
+					f.Guards[len(f.Guards)-1].For = 0
+					fourIsBad(w, 0)
+				})
+				o.measured()
+				o.w.writes("vibectl", written)
+				time.Sleep(5 * time.Minute)
+				o.stop()
+				agree(t, o.w, o.j)
+				trials := study.Fold(o.j.all()).Trials
+				if o.w.point().Key() != "heap=256 io=2" || len(o.w.made()) != len(written) || len(trials) != 1 || trials[0].Outcome != ledger.OutcomeReverted {
+					t.Errorf("want it taken back, once (got %s by %q): %q", o.w.point().Key(), o.w.made(), told(o.j.all()))
+				}
+			})
+		})
+	}
+}
+
 // TestTakenBackThroughOthers: a breach stays put down to its change when another change follows at once, and when nobody watched while it was made.
 func TestTakenBackThroughOthers(t *testing.T) {
 	t.Parallel()
