@@ -47,7 +47,7 @@ func (r *Runner) quarrelling() string {
 }
 
 // turn waits until the trial may take back what it does. All that decides is in the ledger, so a tuner that was killed meanwhile waits no longer. Somebody who
-// changes the knobs again ends the wait: then there is something else to be seen to.
+// changes the knobs again ends the wait, unless the switch keeps the tuner from acting: then there is something else to be seen to.
 func (r *Runner) turn(ctx context.Context, t *study.Trial) error {
 	why, due := r.quarrels(t)
 	if why == "" {
@@ -68,7 +68,8 @@ func (r *Runner) turn(ctx context.Context, t *study.Trial) error {
 		if err := wait(ctx, idle); err != nil {
 			return err
 		}
-		if !r.holds(ctx, t.TakesBack()) {
+		if r.Stop() == "" && !r.holds(ctx, t.TakesBack()) {
+			r.state(status.Trialing, "")
 			return nil
 		}
 	}

@@ -337,6 +337,41 @@ func TestTakenBackWhileItIsFelt(t *testing.T) {
 	})
 }
 
+// TestAQuarrelWhileItMayNotAct: the switch holds back also what is left to be taken back when somebody has done a part of it by hand.
+func TestAQuarrelWhileItMayNotAct(t *testing.T) {
+	t.Parallel()
+	in(t, func(t *testing.T) {
+		o := watches(t, func(f *config.File, w *world) {
+			f.Revert = true
+			felt(w, 20*time.Second)
+		})
+		o.measured()
+		both := map[string]string{"IO": "4", "HEAP": "-Xms512m -Xmx512m"}
+		for range 10 {
+			o.w.writes("vibectl", both)
+			o.until(func(status.Snapshot) bool { return o.w.point().Key() == "heap=256 io=2" })
+		}
+		o.w.writes("vibectl", both)
+		o.until(func(s status.Snapshot) bool {
+			return s.State == status.Holding && strings.Contains(s.Reason, "trial 11 takes it back at")
+		})
+		o.w.lock(func() { o.w.off = "the switch is off" })
+		o.w.writes("kubectl-edit", map[string]string{"HEAP": "-Xms1024m -Xmx1024m"})
+		before := o.w.made()
+		time.Sleep(10 * time.Minute)
+		if s := o.board.Snapshot(); len(o.w.made()) != len(before) || s.State != status.Paused || s.Reason != "the switch is off" {
+			t.Errorf("want nothing done, and told why (got %q, %s, %q)", o.w.made()[len(before):], s.State, s.Reason)
+		}
+		o.w.lock(func() { o.w.off = "" })
+		o.scores(12) // of the heap
+		o.stop()
+		agree(t, o.w, o.j)
+		if o.w.point().Key() != "heap=1024 io=2" {
+			t.Errorf("want the rest taken back (got %s): %q", o.w.point().Key(), told(o.j.all()))
+		}
+	})
+}
+
 // TestTakenBackHoweverItIsSpelled: what counts is the value, not its text, and it is said to be taken back once it was.
 func TestTakenBackHoweverItIsSpelled(t *testing.T) {
 	t.Parallel()
