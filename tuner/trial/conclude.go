@@ -60,20 +60,22 @@ func reversed(changes []ledger.Change) []ledger.Change {
 	return out
 }
 
-// undo sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them. It sets them once: whoever
-// changes them after that has made another change, which the next look finds.
+// undo sets the old values again, except where somebody else has set another one since, and waits until the broker runs with them. Who puts back meanwhile what
+// others are not to have has made another change, which the next look finds; what the tuner itself has tried is set once more, and then left to a controller that
+// insists on it.
 func (r *Runner) undo(ctx context.Context, what string, changes []ledger.Change) error {
-	back, set := reversed(changes), false
+	back, write, set := reversed(changes), r.Cluster.Restore, false
 	return r.insist(ctx, what, func() (err error) {
 		var ours []ledger.Change
-		if set {
+		if set && r.File.Reverts() {
 			ours, err = r.untouched(ctx, back)
-		} else if ours, err = r.restore(ctx, back); err == nil {
-			set = true
+		} else {
+			ours, err = r.restore(ctx, write, back)
 		}
 		if err != nil || len(ours) == 0 {
 			return err
 		}
+		set, write = true, r.Cluster.Set
 		if err := r.Cluster.Rollback(ctx); err != nil {
 			return err
 		}
@@ -92,14 +94,17 @@ func (r *Runner) undo(ctx context.Context, what string, changes []ledger.Change)
 }
 
 // restore makes the changes, and returns those that it could make.
-func (r *Runner) restore(ctx context.Context, changes []ledger.Change) ([]ledger.Change, error) {
+func (r *Runner) restore(ctx context.Context, write setter, changes []ledger.Change) ([]ledger.Change, error) {
 	var ours []ledger.Change
 	for _, c := range changes {
-		view, err := r.put(ctx, r.Cluster.Restore, c)
+		view, err := r.put(ctx, write, c)
 		switch {
 		case err == nil:
 			r.seen = view
 			ours = append(ours, c)
+		case errors.Is(err, apply.ErrContested):
+			r.contested = err.Error()
+			return nil, err
 		case !errors.Is(err, apply.ErrChanged): // theirs stays; the next look records it
 			return nil, err
 		}

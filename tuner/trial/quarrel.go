@@ -12,8 +12,8 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
-// What does harm is taken back however often somebody puts it back: nobody's change ends with its breach left applied. So that two programs do not restart
-// the brokers for ever, one that comes too often has to wait, longer each time, and people are told.
+// In mode observe with revert what does harm is taken back however often somebody puts it back. So that two programs do not restart the brokers for ever, one
+// that comes too often has to wait, longer each time, and people are told. In the other modes what somebody puts back once it was taken back is theirs and stays.
 
 const (
 	quarrel = time.Hour // how long it is remembered

@@ -2,8 +2,9 @@
 //
 // It promises that every edge of a trial is in the ledger, on the disk, before the act that follows it; that every act is idempotent, so that a
 // tuner killed anywhere goes on without applying anything twice and the target ends as the ledger says; that a value which is not kept is taken
-// back, for as long as that takes and however often somebody puts it back (a tuner that is started in a mode that does not act ends the trial as
-// discarded instead, and says which value stays); that a measurement it could not make is inconclusive and never speaks for or against a configuration; that
+// back, for as long as that takes (a tuner that is started in a mode that does not act ends the trial as discarded instead, and says which value stays; a
+// controller that puts back twice what the tuner has tried is named and not fought); that in mode observe with revert what does harm is taken back
+// however often somebody puts it back; that a measurement it could not make is inconclusive and never speaks for or against a configuration; that
 // what a search has found stays only if it is better than the start once more, measured in blocks that are taken in turns; and that
 // a change made by somebody else ends the trial, is attributed, and is not overwritten. It leaves out how things are measured, judged and applied.
 package trial

@@ -196,6 +196,46 @@ func TestWhatWasKeptBreachesLater(t *testing.T) {
 	}
 }
 
+// TestPutBackWhileItIsTakenBack: what the tuner takes back of its own is set again when somebody puts it back before the brokers run without it, and left to a
+// controller that insists on it, who is named.
+func TestPutBackWhileItIsTakenBack(t *testing.T) {
+	t.Parallel()
+	for name, insists := range map[string]bool{"by a person": false, "by a controller": true} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				slow(&f)
+				w, j := newWorld(f.Space()), &journal{}
+				fourIsBad(w, 40*time.Second)
+				o := open(t, f, w, j)
+				o.until(func(status.Snapshot) bool { return !w.back().IsZero() })
+				w.writes("argocd", map[string]string{"IO": "4"})
+				if insists {
+					w.lock(func() { w.contested = "IO" })
+				}
+				time.Sleep(30 * time.Second)
+				if insists {
+					const who = "argocd has done so 2 times"
+					if s := o.board.Snapshot(); s.State != status.Holding || !strings.Contains(s.Reason, who) || !strings.Contains(s.Contested, who) || w.point()["io"] != 4 {
+						t.Errorf("want it left and told (got %s, %q, %q, %s)", s.State, s.Reason, s.Contested, w.point().Key())
+					}
+					o.stop()
+					return
+				}
+				if w.point()["io"] != 2 {
+					t.Errorf("want it taken back again (got %s): %q", w.point().Key(), told(j.all()))
+				}
+				o.until(isDone)
+				o.stop()
+				agree(t, w, j)
+				if changes := told(j.all()); strings.Contains(strings.Join(changes, "\n"), study.OutsideDone) {
+					t.Errorf("want it no configuration to go on from (got %q)", changes)
+				}
+			})
+		})
+	}
+}
+
 func TestAGuardThatCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	in(t, func(t *testing.T) {

@@ -196,14 +196,14 @@ func (w *world) Redeploy(ctx context.Context, reason string) (apply.View, error)
 func (w *world) Restarts(variable string) bool { return variable != w.runs }
 
 func (w *world) Set(ctx context.Context, variable, old, new string) (apply.View, error) {
-	return w.set(ctx, variable, old, new, w.contested)
+	return w.set(ctx, variable, old, new, false)
 }
 
 func (w *world) Restore(ctx context.Context, variable, old, new string) (apply.View, error) {
-	return w.set(ctx, variable, old, new, "")
+	return w.set(ctx, variable, old, new, true)
 }
 
-func (w *world) set(ctx context.Context, variable, old, new, contested string) (apply.View, error) {
+func (w *world) set(ctx context.Context, variable, old, new string, anyway bool) (apply.View, error) {
 	w.mu.Lock()
 	if w.down != nil {
 		if err := w.down(); err != nil {
@@ -215,7 +215,7 @@ func (w *world) set(ctx context.Context, variable, old, new, contested string) (
 		w.mu.Unlock()
 		return apply.View{}, fmt.Errorf("patch: %w: outside the policy", apply.ErrRefused)
 	}
-	if contested == variable && w.env[variable] != new {
+	if !anyway && w.contested == variable && w.env[variable] != new {
 		w.mu.Unlock()
 		return apply.View{}, fmt.Errorf("set %s: %w: %w: argocd has done so 2 times", variable, apply.ErrRefused, apply.ErrContested)
 	}
