@@ -450,18 +450,13 @@ func TestTheTunerIsWaitedFor(t *testing.T) {
 			t.Errorf("got %+v", tick)
 		}
 	})
-	t.Run("for a first measurement without end, then no longer than is reasonable, and the model is told", func(t *testing.T) {
-		s := setUp(t, script.Useless, func(c *loop.Config) {
-			standIn(t, `for a; do echo "$a"; done`)(c)
-			c.Patience = time.Nanosecond
-		})
-		s.write(t, time.Now(), "")
-		for range 3 {
-			if tick := s.loop.Tick(t.Context()); tick.Asked {
-				t.Fatalf("got %+v", tick)
-			}
-		}
-		for _, c := range []struct{ more, why string }{{trial3, "trial 3 is not over"}, {"", "the tuner has not measured what runs now"}} {
+	impatient := func(c *loop.Config) {
+		standIn(t, `for a; do echo "$a"; done`)(c)
+		c.Patience = time.Nanosecond
+	}
+	t.Run("no longer than is reasonable, and the model is told", func(t *testing.T) {
+		s := setUp(t, script.Useless, impatient)
+		for _, c := range []struct{ more, why string }{{"", "the tuner has not measured what runs now"}, {trial3, "trial 3 is not over"}} {
 			for range 2 { // each turn that it gets begins another wait
 				s.write(t, time.Now(), c.more)
 				if tick := s.loop.Tick(t.Context()); tick.Asked || !strings.Contains(tick.Trouble, c.why) {
@@ -473,6 +468,27 @@ func TestTheTunerIsWaitedFor(t *testing.T) {
 			}
 			if said := s.said.String(); !strings.Contains(said, `"says":"Beware: `+c.why) {
 				t.Errorf("the model is not told %q: %s", c.why, said)
+			}
+		}
+	})
+	t.Run("for one thing after the other no longer than for one", func(t *testing.T) {
+		s := setUp(t, script.Useless, impatient)
+		for asked, more := range []string{trial3, ""} {
+			s.write(t, time.Now(), more)
+			if tick := s.loop.Tick(t.Context()); tick.Asked != (asked == 1) {
+				t.Errorf("look %d: got %+v", asked+1, tick)
+			}
+		}
+		if said := s.said.String(); !strings.Contains(said, "and get no score") {
+			t.Errorf("the model is not told what it goes without: %s", said)
+		}
+	})
+	t.Run("anew after it was away", func(t *testing.T) {
+		s := setUp(t, script.Useless, impatient)
+		for _, age := range []time.Duration{0, time.Hour, 0} {
+			s.write(t, time.Now().Add(-age), trial3)
+			if tick := s.loop.Tick(t.Context()); tick.Asked {
+				t.Errorf("got %+v", tick)
 			}
 		}
 	})

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app.HelpFlag.Short('h')
 	drive := app.Command("drive", "Give vibectl a turn again and again, with the goal and the newest figures. The key comes from ANTHROPIC_API_KEY or OPENAI_API_KEY, "+
 		"or from the file that ANTHROPIC_API_KEY_FILE or OPENAI_API_KEY_FILE names.")
-	c := loop.Config{Keys: map[string]string{}, Look: 3 * time.Second, Patience: 10 * time.Minute, Logger: slog.New(slog.NewJSONHandler(stderr, nil))}
+	c := loop.Config{Keys: map[string]string{}, Look: 3 * time.Second, Patience: 15 * time.Minute, Logger: slog.New(slog.NewJSONHandler(stderr, nil))}
 	drive.Flag("telemetry", "The tuner's latency.json.").Default("/tmp/status/latency.json").StringVar(&c.Telemetry)
 	drive.Flag("freshness", "Older telemetry is not shown to the model.").Default("15s").DurationVar(&c.Freshness)
 	drive.Flag("vibectl", "The program.").Default("/opt/vibectl/bin/vibectl").StringVar(&c.Vibectl)
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	drive.Flag("home", "A folder for settings, memory and the log of calls; it may be lost.").Default("/tmp/agent").StringVar(&c.Home)
 	drive.Flag("model", "The model, as llm names it.").Required().StringVar(&c.Model)
 	drive.Flag("address", "An API that serves the model, such as http://127.0.0.1:11434/v1: OpenAI's, or Anthropic's where the key is one of theirs.").StringVar(&c.Address)
-	drive.Flag("every", "From the start of a turn to that of the next, at the soonest: the tuner is waited for.").Default("60s").DurationVar(&c.Every)
+	drive.Flag("every", "From the start of a turn to that of the next, at the soonest: the tuner is waited for, up to a quarter of an hour.").Default("60s").DurationVar(&c.Every)
 	drive.Flag("longest", "How long a turn may take.").Default("3m").DurationVar(&c.Longest)
 	drive.Flag("steps", "What vibectl may do in a turn.").Default("3").IntVar(&c.Steps)
 	drive.Flag("pause", "Between its steps.").Default("2s").DurationVar(&c.Pause)

@@ -39,7 +39,7 @@ type Config struct {
 	Keys      map[string]string
 	Every     time.Duration // from the start of a turn to that of the next
 	Look      time.Duration // from one look at the telemetry to the next while the tuner is waited for
-	Patience  time.Duration // the longest wait for the tuner, once it has measured the start
+	Patience  time.Duration // the longest wait for the tuner
 	Longest   time.Duration // a run of vibectl
 	Steps     int           // of vibectl in a turn
 	Pause     time.Duration // between its steps
@@ -48,13 +48,12 @@ type Config struct {
 
 // Loop is vibectl at the wheel.
 type Loop struct {
-	c        Config
-	last     []string  // what was done in the last turn
-	wrote    time.Time // when a turn ended in which something was changed, the last of them
-	measured bool      // the tuner has measured the start
-	waits    string    // for what the tuner is waited for; empty: it is not
-	since    time.Time // when that began
-	said     string    // the wait that is in the log already
+	c     Config
+	last  []string  // what was done in the last turn
+	wrote time.Time // when a turn ended in which something was changed, the last of them
+	waits string    // for what the tuner is waited for; empty: it is not
+	since time.Time // when the wait began
+	said  string    // what of it is in the log already
 }
 
 // Tick is what one tick came to.
@@ -125,6 +124,7 @@ func (l *Loop) Tick(ctx context.Context) (t Tick) {
 	now := time.Now()
 	news, err := read(l.c.Telemetry, now, l.c.Freshness)
 	if err != nil {
+		l.waits = "" // a tuner that was away has begun anew what it was about
 		t.Trouble = err.Error()
 		return t
 	}

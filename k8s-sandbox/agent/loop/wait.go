@@ -19,7 +19,7 @@ func (t telemetry) due(wrote time.Time) (what, why string) {
 		if t.Reason != "" {
 			state += ": " + t.Reason
 		}
-		return "measurement", fmt.Sprintf("the tuner has not measured what runs now, so a change would be compared with nothing (it is %s)", state)
+		return "measurement", fmt.Sprintf("the tuner has not measured what runs now, so a change now would be compared with nothing and get no score (it is %s)", state)
 	case t.Trial != nil:
 		return fmt.Sprintf("trial %d", t.Trial.Number), fmt.Sprintf("trial %d is not over (it is %s), so a change would end it before its score", t.Trial.Number, t.Trial.Phase)
 	case t.Timestamp.Before(wrote.Add(notice)):
@@ -28,15 +28,15 @@ func (t telemetry) due(wrote time.Time) (what, why string) {
 	return "", ""
 }
 
-// held says for what the model is not asked now. The first measurement is waited for as long as it takes; after that nothing holds the model up for longer than
-// the loop's patience, or a tuner that does not get on would do so for ever.
+// held says for what the model is not asked now. It is one wait, whatever it is for in turn, and no longer than the loop's patience: a tuner that does not get on
+// would hold the model up for ever.
 func (l *Loop) held(t telemetry, now time.Time) (what, why string, overdue bool) {
-	l.measured = l.measured || t.Reference != nil
 	what, why = t.due(l.wrote)
-	if what != l.waits {
-		l.waits, l.since = what, now
+	if l.waits == "" {
+		l.since = now
 	}
-	overdue = what != "" && l.measured && now.Sub(l.since) >= l.c.Patience
+	l.waits = what
+	overdue = what != "" && now.Sub(l.since) >= l.c.Patience
 	if overdue {
 		l.waits = ""
 	}
