@@ -69,7 +69,7 @@ test-compose: build ## compose.yml and K3d against a Docker daemon of their own,
 	@cd k8s-sandbox/docker && go test -count 1 -timeout 60m -v .
 
 # Compiled as .ci/e2e compiles.
-test-brokers: build ## A study on three brokers under load: no record lost, never two of them away (root, about N minutes)
+test-brokers: build ## A study on three brokers under load: no record lost, never two of them away (root, half an hour or more)
 	@CGO_ENABLED=0 go test -trimpath -vet=off -tags e2e,brokers -run '^TestThreeBrokers$$' -count 1 -timeout 90m -v ./internal/e2e
 
 bench: ## Benchmarks with their figures
