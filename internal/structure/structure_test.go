@@ -165,3 +165,42 @@ func gitFiles() (string, error) {
 	out, err := cmd.Output()
 	return string(out), err
 }
+
+// What all modules have at the same version is compiled once for all of them: Kubernetes' client alone is 250 packages, and it is compiled anew where
+// anything that it imports has another version. k8s-sandbox/docker and .ci are left out, for README's two commands compile neither Compose nor more than
+// a few packages of the other.
+func TestModulesShareWhatTheyCompile(t *testing.T) {
+	ours := required(t, ".")
+	if ours["k8s.io/client-go"] == "" {
+		t.Fatalf("got %d modules and no k8s.io/client-go", len(ours))
+	}
+	for _, dir := range []string{"k8s-sandbox", "k8s-sandbox/chart", "prometheus"} {
+		for path, version := range required(t, dir) {
+			if want := ours[path]; want != "" && version != want {
+				t.Errorf("%s/go.mod has %s %s, go.mod has %s: raise the older one", dir, path, version, want)
+			}
+		}
+	}
+}
+
+// required are the modules that a go.mod asks for.
+func required(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	cmd := exec.Command("go", "mod", "edit", "-json")
+	cmd.Dir = filepath.Join(top, dir)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go mod edit in %s: %v", dir, err)
+	}
+	var mod struct {
+		Require []struct{ Path, Version string }
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, r := range mod.Require {
+		all[r.Path] = r.Version
+	}
+	return all
+}
