@@ -126,7 +126,7 @@ func fiveTrials(t *testing.T, l *lab) string {
 		"  p99: histogram_quantile(0.99, sum(rate(loadgen_end_to_end_seconds[$window])))\n": "  p99: " + alwaysMet + "\n",
 		"  settle: 10s\n":                      "  settle: 4s\n",
 		"  warmup: 45s\n  warmup_limit: 90s\n": "  warmup: 4s\n  warmup_limit: 8s\n",
-		"  window: 10s\n  count: 8\n":          "  window: 12s\n  count: 4\n",
+		"  window: 10s\n  count: 8\n":          "  window: 8s\n  count: 4\n",
 		"  trials: 25\n  restarts: 60\n":       fmt.Sprintf("  trials: %d\n  restarts: 8\n", trials),
 		"  recheck: 1h #":                      "  recheck: 0s #",
 	} {
