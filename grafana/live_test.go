@@ -147,7 +147,8 @@ func (s server) checkHistograms(t *testing.T) {
 }
 
 // What each example of README gives in the contract: loadgen's page counts 100 records per scrape, 99 of them with a latency of 10 ms and one
-// with 100 ms, and its SLO is a second; the group reads what is written; the tuner changed something five times a minute ago.
+// with 100 ms, and its SLO is a second, as is the time between two scrapes unless the machine is busy; the group reads what is written; the tuner
+// changed something five times a minute ago.
 func (s server) checkExamples(t *testing.T) {
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -160,7 +161,7 @@ func (s server) checkExamples(t *testing.T) {
 		label     string
 	}{
 		"P99 from intended send to consumption, in seconds, by workload (from native histograms)":     {1, 0.0098, 0.0102, "workload"},
-		"Goodput: records per second that the broker acknowledged":                                    {1, 80, 120, "workload"},
+		"Goodput: records per second that the broker acknowledged":                                    {1, 20, 120, "workload"},
 		"Share of records that reached the consumer within 200 ms":                                    {1, 1, 1, "workload"},
 		"How many times as fast as it may the budget of the latency SLO was used up in the last hour": {1, 0, 0.001, "workload"},
 		"Age of the oldest record that each group has not read, in seconds":                           {1, 0, 60, "group"},

@@ -64,7 +64,7 @@ func TestTheEndIsBoundedAndReported(t *testing.T) {
 			<-ended
 			took := time.Since(began)
 			t.Logf("ended after %v", took)
-			if took > 10*time.Second { // 5 s, and what a busy machine adds
+			if took > 14*time.Second { // 5 s, and what a busy machine adds, but not the 15 s for which a client waits for an answer
 				t.Errorf("ended after %v, want 5 s", took)
 			}
 			for _, want := range []string{"offered", "acknowledged"} {

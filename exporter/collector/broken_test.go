@@ -11,6 +11,7 @@ import (
 	"github.com/IBM/sarama"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/kafkalab/kafkalab/exporter/collector"
 	"github.com/kafkalab/kafkalab/internal/kafkatest"
 )
 
@@ -95,7 +96,8 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 		}
 	}
 
-	e := newExporter(t, cluster.Addrs(), nil)
+	// Longer than any scrape: nobody gets along without the scrape's own deadline.
+	e := newExporter(t, cluster.Addrs(), func(c *collector.Config) { c.Kafka.Net.ReadTimeout = time.Minute })
 	got := e.scrapeHTTP(10 * time.Second)
 	got.want(t, whole)
 	if errors := got.of("kafka_exporter_kafka_request_errors_total"); len(errors) > 0 {
@@ -104,7 +106,7 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 
 	cluster.Broker(hangs).Pause(t)
 	cluster.Broker(gone).Kill(t)
-	got = e.scrapeHTTP(3 * time.Second)
+	got = e.scrapeHTTP(10 * time.Second)
 	got.want(t, map[string]string{
 		"kafka_up": "1", "kafka_brokers": "3", success(lives): "1", success(hangs): "0", success(gone): "0",
 		end(lives): "103", end(hangs): "", end(gone): "",
@@ -146,15 +148,15 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 			t.Logf("the last scrape:\n%s", got)
 		}
 	}()
-	waitFor(t, time.Minute, "the cluster to do without the two brokers", func() bool {
-		got = e.scrapeHTTP(3 * time.Second)
+	waitFor(t, 2*time.Minute, "the cluster to do without the two brokers", func() bool {
+		got = e.scrapeHTTP(10 * time.Second)
 		got.want(t, map[string]string{"kafka_up": "1", end(lives): "103", success(lives): "1"})
 		return shows(after)
 	})
 
 	cluster.Broker(hangs).Resume(t)
 	cluster.Broker(gone).Restart(t)
-	waitFor(t, time.Minute, "all of it to be shown again", func() bool {
+	waitFor(t, 2*time.Minute, "all of it to be shown again", func() bool {
 		got = e.scrapeHTTP(10 * time.Second)
 		return shows(whole)
 	})

@@ -200,17 +200,6 @@ func (w *world) create(topic string) {
 	for id := range int32(worldPartitions) {
 		w.logs[tp{topic, id}] = &log{}
 	}
-	waitFor(w.t, 30*time.Second, "a leader for topic "+topic, func() bool {
-		if err := w.kafka.RefreshMetadata(topic); err != nil {
-			return false
-		}
-		for id := range int32(worldPartitions) {
-			if _, err := w.kafka.GetOffset(topic, id, sarama.OffsetNewest); err != nil {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 func (w *world) append() string {

@@ -42,11 +42,23 @@ func newClient(t *testing.T, addrs ...string) *client {
 	return &client{t: t, kafka: k, admin: admin}
 }
 
+// topic makes one, and waits until its partitions can be used: a busy broker leads them a while after it has said that they are there.
 func (c *client) topic(name string, partitions int32) {
 	c.t.Helper()
 	if err := c.admin.CreateTopic(name, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false); err != nil {
 		c.t.Fatal(err)
 	}
+	waitFor(c.t, 30*time.Second, "a leader for topic "+name, func() bool {
+		if err := c.kafka.RefreshMetadata(name); err != nil {
+			return false
+		}
+		for id := range partitions {
+			if _, err := c.kafka.GetOffset(name, id, sarama.OffsetNewest); err != nil {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func (c *client) produce(topic string, partition int32, n int) {
@@ -75,19 +87,18 @@ func (c *client) commit(group, topic string, partition int32, offset int64) {
 	waitFor(c.t, 30*time.Second, "the coordinator of "+group, func() bool {
 		coordinator, err := c.kafka.Coordinator(group)
 		if err != nil {
-			c.t.Fatal(err)
+			return false
 		}
 		answer, err := coordinator.CommitOffset(ask)
 		if err != nil {
-			c.t.Fatal(err)
+			_ = coordinator.Close() // sarama would use the broken connection again
+			return false
 		}
 		switch code := answer.Errors[topic][partition]; code {
 		case sarama.ErrNoError:
 			return true
 		case sarama.ErrOffsetsLoadInProgress, sarama.ErrNotCoordinatorForConsumer, sarama.ErrConsumerCoordinatorNotAvailable:
-			if err := c.kafka.RefreshCoordinator(group); err != nil {
-				c.t.Fatal(err)
-			}
+			_ = c.kafka.RefreshCoordinator(group) // asked again if it failed
 			return false
 		default:
 			c.t.Fatalf("commit %s %s/%d: %v", group, topic, partition, code)

@@ -15,7 +15,7 @@ import (
 func TestEachBrokerOfAClusterIsProbed(t *testing.T) {
 	t.Parallel()
 	cluster := kafkatest.StartCluster(t, 3, kafkatest.Env(map[string]string{
-		"KAFKA_BROKER_SESSION_TIMEOUT_MS": "3000", "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500", // a broker that hangs is missed soon
+		"KAFKA_BROKER_SESSION_TIMEOUT_MS": "4500", "KAFKA_BROKER_HEARTBEAT_INTERVAL_MS": "500", // a broker that hangs is missed soon, one that is slow is not
 		"KAFKA_AUTO_LEADER_REBALANCE_ENABLE": "false", // so that leaders move when somebody says so
 	}))
 	conf, err := kafka.Client{Brokers: cluster.Addrs(), ID: "kafkalab-probe"}.Config()

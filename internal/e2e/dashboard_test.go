@@ -34,7 +34,7 @@ func dashboardQueries(t *testing.T, l *lab) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, 30*time.Second, expr, func() error {
+				eventually(t, 2*time.Minute, expr, func() error {
 					err := l.returnsData(expr)
 					if q.Annotation && errors.Is(err, errNoData) && strings.Contains(expr, "(ALERTS{") {
 						return nil // no alert has to have fired
@@ -50,7 +50,7 @@ func dashboardQueries(t *testing.T, l *lab) {
 	}
 	for _, example := range grafana.Examples(string(readme)) {
 		t.Run("README: "+example.Says, func(t *testing.T) {
-			eventually(t, 30*time.Second, example.Expr, func() error { return l.returnsData(example.Expr) })
+			eventually(t, 2*time.Minute, example.Expr, func() error { return l.returnsData(example.Expr) })
 		})
 	}
 	t.Run("every recording rule", func(t *testing.T) {
@@ -99,7 +99,7 @@ var errNoData = errors.New("no data")
 
 // returnsData asks over the test's whole time: an annotation marks something that happened once.
 func (l *lab) returnsData(expr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	now := time.Now()
 	result, _, _, err := l.prom.QueryRange(ctx, expr, promv1.Range{Start: now.Add(-time.Hour), End: now, Step: 2 * time.Second})

@@ -52,19 +52,19 @@ func killed(t *testing.T, l *lab) {
 			if victim.up {
 				l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 60, 2, 4, 6, 8, 10, 12, 14, 16))
 			}
-			eventually(t, 2*time.Minute, "another process in its place", func() error {
+			eventually(t, 5*time.Minute, "another process in its place", func() error {
 				if now := l.processes(victim.match); len(now) != 1 || now[0] == pids[0] {
 					return fmt.Errorf("processes: %v", now)
 				}
 				return nil
 			})
-			l.mustBeHealthy(t, 2*time.Minute)
+			l.mustBeHealthy(t, 5*time.Minute)
 			t.Logf("back after %s", time.Since(began).Round(time.Second))
 			l.verifyLedger(t)
 		})
 	}
 	before := len(ended(l.records(t)))
-	eventually(t, 4*time.Minute, "the tuner goes on with its trials", func() error {
+	eventually(t, 6*time.Minute, "the tuner goes on with its trials", func() error {
 		if now := len(ended(l.records(t))); now <= before {
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 			defer cancel()

@@ -154,7 +154,7 @@ func agreesWithWitness(t *testing.T) {
 		ms := p99.Seconds() * 1000
 		files, witnessed, ratios, records = append(files, about.P99), append(witnessed, ms), append(ratios, about.P99/ms), records+n
 	}
-	if len(ratios) < 20 {
+	if len(ratios) < 10 { // of thirty: a slow machine reads fewer, and some in the middle of an update
 		t.Fatalf("only %d figures in a minute", len(ratios))
 	}
 	ratio := median(ratios)
@@ -202,9 +202,9 @@ func stopsAndFollows(t *testing.T, l *lab) {
 	})
 	t.Logf("N/A %s after the load generator was told to stop", time.Since(began).Round(100*time.Millisecond))
 	l.admin(t, "scale", "deployment", "loadgen", "-n", "kafkalab", "--replicas=1")
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	eventually(t, time.Minute, "load", func() error {
+	eventually(t, 2*time.Minute, "load", func() error {
 		rate, err := l.value(ctx, `sum(rate(loadgen_end_to_end_seconds_count[4s]))`)
 		if err == nil && !(rate > 0) {
 			return fmt.Errorf("rate %v", rate)

@@ -42,7 +42,7 @@ func (p *player) play(t *testing.T, scenario string) {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the model", func() error {
+	eventually(t, time.Minute, "the model", func() error {
 		_, err := asked()
 		return err
 	})
@@ -130,7 +130,8 @@ func measuredSoon(t *testing.T, l *lab) string {
 	if err := yaml.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range map[string]any{"settle": "4s", "warmup": "4s", "warmup_limit": "8s", "window": "8s", "count": 4} {
+	// A window has the four scrapes that it needs: of those that lack one, six may be measured again.
+	for k, v := range map[string]any{"settle": "4s", "warmup": "4s", "warmup_limit": "8s", "window": "8s", "count": 4, "extra": 6} {
 		file["windows"].(map[string]any)[k] = v
 	}
 	delete(file, "guards") // of a machine that is too slow for its load, as it may be here
@@ -215,7 +216,7 @@ func harmless(t *testing.T, l *lab, began time.Time) {
 	before := state()
 	const attempts = 9
 	tried := map[string]line{}
-	eventually(t, 4*time.Minute, "every attempt", func() error {
+	eventually(t, 10*time.Minute, "every attempt", func() error {
 		for _, s := range l.agentSaid(t, began) {
 			if s.Msg == "call" {
 				tried[strings.Join(s.Call.Args, " ")] = s
@@ -241,11 +242,16 @@ func harmless(t *testing.T, l *lab, began time.Time) {
 	if after := state(); after != before {
 		t.Errorf("the broker is another: before %s, after %s", before, after)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if p99, err := l.value(ctx, `histogram_quantile(0.99, sum(rate(loadgen_end_to_end_seconds[30s])))`); err != nil || !(p99 < 2) {
-		t.Errorf("P99 is %v s, which the guards do not allow: %v", p99, err)
-	}
+	// What harms the service is there to stay; a machine that stands still for a moment is not what is looked for.
+	eventually(t, 2*time.Minute, "a P99 that the guards allow", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		p99, err := l.value(ctx, `histogram_quantile(0.99, sum(rate(loadgen_end_to_end_seconds[30s])))`)
+		if err == nil && !(p99 < 2) {
+			return fmt.Errorf("it is %v s", p99)
+		}
+		return err
+	})
 }
 
 // outOfReach tries, in the agent's container and with its own rights, to change each of the things that it is judged by.
@@ -294,9 +300,9 @@ except u.HTTPError as e: sys.exit('answer %d %s' % (e.code, e.read(500)))`, meth
 }
 
 func sensible(t *testing.T, l *lab, p *player) {
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	eventually(t, 2*time.Minute, "a measurement to compare with", func() error {
+	eventually(t, 4*time.Minute, "a measurement to compare with", func() error {
 		s, err := tunerStatus(ctx)
 		if err == nil && s.Reference == nil {
 			return fmt.Errorf("state %s (%s)", s.State, s.Reason)
@@ -335,7 +341,7 @@ func sensible(t *testing.T, l *lab, p *player) {
 		return err
 	})
 	var scored status.Trial
-	eventually(t, 3*time.Minute, "its score", func() error {
+	eventually(t, 5*time.Minute, "its score", func() error {
 		s, err := tunerStatus(ctx)
 		if err != nil {
 			return err
@@ -353,14 +359,14 @@ func sensible(t *testing.T, l *lab, p *player) {
 	}
 	t.Logf("scored: %s, %s", scored.Outcome, scored.Reason)
 	toldNews(t)
-	eventually(t, 15*time.Second, "the change in Prometheus", func() error {
+	eventually(t, time.Minute, "the change in Prometheus", func() error {
 		n, err := l.value(ctx, fmt.Sprintf(`count(tuner_change_timestamp_seconds{author="vibectl",trial="%d"})`, scored.Number))
 		if err == nil && n < 1 {
 			return fmt.Errorf("%v samples", n)
 		}
 		return err
 	})
-	eventually(t, 15*time.Second, "an Event with its author", func() error {
+	eventually(t, time.Minute, "an Event with its author", func() error {
 		events, err := l.kube.CoreV1().Events("kafka").List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err

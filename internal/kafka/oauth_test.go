@@ -106,10 +106,10 @@ func TestAnEndpointThatIsAwayLeavesTheTokenThatIsStillGood(t *testing.T) {
 	}))
 	defer endpoint.Close()
 	tokens := provider(t, endpoint.URL)
+	began := time.Now() // not later: from then on the token is good for three seconds at least
 	if _, err := tokens.Token(); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	down.Store(true)
 	for { // renewed from 2.4 s on, good until 3 s
 		_, err := tokens.Token()

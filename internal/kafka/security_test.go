@@ -220,7 +220,7 @@ func TestWithARealBroker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := connect(t, kafka.Client{Brokers: []string{c.addr}, ID: "test", Timeout: 2 * time.Second, Security: c.security})
+			err := connect(t, kafka.Client{Brokers: []string{c.addr}, ID: "test", Timeout: 20 * time.Second, Security: c.security}) // the JVM is cold
 			if c.refused == "" && err != nil {
 				t.Errorf("got %v, want to come in", err)
 			}
@@ -263,7 +263,7 @@ func TestWithARealBroker(t *testing.T) {
 				}
 			}
 			rotate(right)
-			client := kafka.Client{Brokers: []string{s.SASLAddr}, Timeout: 2 * time.Second, Security: kafka.Security{SASL: user(mechanism, file)}}
+			client := kafka.Client{Brokers: []string{s.SASLAddr}, Timeout: 20 * time.Second, Security: kafka.Security{SASL: user(mechanism, file)}}
 			conf, err := client.Config()
 			if err != nil {
 				t.Fatal(err)

@@ -114,7 +114,7 @@ func setUp(t *testing.T, scenario string, change func(*loop.Config)) *lab {
 	s.tell(t, time.Now())
 	c := loop.Config{
 		Telemetry: s.status, Freshness: 15 * time.Second, Vibectl: program, Kubectl: real, Home: s.home, Model: "scripted", Address: server.URL + "/v1",
-		Keys: map[string]string{}, Every: time.Minute, Look: time.Millisecond, Patience: time.Hour, Longest: 2 * time.Minute, Steps: 3, Logger: slog.New(slog.NewJSONHandler(s.said, nil)),
+		Keys: map[string]string{}, Every: time.Minute, Look: time.Millisecond, Patience: time.Hour, Longest: 5 * time.Minute, Steps: 3, Logger: slog.New(slog.NewJSONHandler(s.said, nil)),
 	}
 	if change != nil {
 		change(&c)
@@ -248,7 +248,7 @@ func TestAUselessModelDoesNothing(t *testing.T) {
 // Each answer that is none has a turn of its own: some of them end vibectl, some it tries to get over.
 func TestABrokenModelStopsNothing(t *testing.T) {
 	t.Parallel()
-	s := setUp(t, script.Broken, func(c *loop.Config) { c.Steps, c.Longest = 1, 20*time.Second })
+	s := setUp(t, script.Broken, func(c *loop.Config) { c.Steps, c.Longest = 1, time.Minute })
 	for n := 0; len(s.model.Requests()) < len(script.Breaks()); n++ {
 		if n == 3*len(script.Breaks()) {
 			t.Fatalf("only %d questions in %d turns", len(s.model.Requests()), n)
@@ -576,9 +576,9 @@ func TestVibectlIsHeldAtArmsLength(t *testing.T) {
 		pids := filepath.Join(t.TempDir(), "pids")
 		s := setUp(t, script.Sensible, func(c *loop.Config) {
 			stand(t, "/bin/sleep 600 & echo $! > "+pids+"; wait")(c)
-			c.Longest = time.Second
+			c.Longest = 5 * time.Second
 		})
-		if tick := s.loop.Tick(t.Context()); tick.Trouble != "vibectl was not done within 1s" {
+		if tick := s.loop.Tick(t.Context()); tick.Trouble != "vibectl was not done within 5s" {
 			t.Errorf("got %+v", tick)
 		}
 		text, err := os.ReadFile(pids)

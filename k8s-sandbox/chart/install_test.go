@@ -63,8 +63,8 @@ metadata: {name: events-pool-0, namespace: streaming, labels: {strimzi.io/cluste
 spec: {containers: [{name: kafka, image: example.org/kafka:4}]}
 `
 
-// measured leaves out the heap, which needs a JMX agent, and measures as briefly as may be. What is measured is what examples/own-clients.yaml says: the
-// exporter's figures of their topics, and what its probe waits for.
+// measured leaves out the heap, which needs a JMX agent, and measures briefly: of the eight scrapes in a window a busy machine may miss two. What is
+// measured is what examples/own-clients.yaml says: the exporter's figures of their topics, and what its probe waits for.
 const measured = `
 kafka:
   bootstrap: ["BROKER"]
@@ -78,7 +78,7 @@ tuner:
     knobs:
       - {name: io_threads, env: KAFKA_NUM_IO_THREADS, format: "{v}", unit: threads, min: 1, max: 32, steps: [1, 2, 4, 8], readback: "broker-config:num.io.threads"}
       - {name: network_threads, env: KAFKA_NUM_NETWORK_THREADS, format: "{v}", unit: threads, min: 1, max: 16, steps: [1, 2, 4], readback: "broker-config:num.network.threads"}
-    windows: {settle: 0s, warmup: 0s, warmup_limit: 5s, steady: 1, window: 5s, count: 4, extra: 20, max_age: 10m}
+    windows: {settle: 0s, warmup: 0s, warmup_limit: 5s, steady: 1, window: 8s, count: 4, extra: 20, max_age: 10m}
 `
 
 // Beside somebody's Kafka a tuner in mode observe finds it, one in mode recommend says what it would change, and the API server's own log shows that neither
@@ -279,7 +279,7 @@ func shown(s status.Snapshot) string {
 	return string(text)
 }
 
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 func within(t *testing.T, what string, cond func() error) {
 	t.Helper()

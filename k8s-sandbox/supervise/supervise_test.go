@@ -58,7 +58,7 @@ func newLab(t *testing.T) *lab {
 func (l *lab) until(name, what string, want func(supervise.Status) bool) supervise.Status {
 	l.t.Helper()
 	var last supervise.Status
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		all, err := l.client.Status(context.Background())
 		if err != nil {
 			continue

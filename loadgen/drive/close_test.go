@@ -191,7 +191,7 @@ func TestClosingEndsWithItsContext(t *testing.T) {
 			if err := s.Close(soon); err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(began); took > 5*time.Second {
+			if took := time.Since(began); took > 10*time.Second { // not the 15 s for which a client waits for an answer
 				t.Errorf("it took %v", took)
 			}
 			if got := a.count(); got != 6 {
@@ -218,16 +218,16 @@ func TestRecordsThatWaitForAConnectionAreGivenUp(t *testing.T) {
 	for _, producer := range []string{"acks: leader", "acks: all, idempotent: true"} {
 		t.Run(producer, func(t *testing.T) {
 			t.Parallel()
-			p, s, a := silent(t, producer+", give_up: 1s")
-			until(t, "what waits given up", 10*time.Second, func() bool { return a.count() == 5 })
+			p, s, a := silent(t, producer+", give_up: 3s")
+			until(t, "what waits given up", time.Minute, func() bool { return a.count() == 5 })
 			for _, got := range a.all[2:] {
-				if took := got.at - got.r.Sent; got.err == nil || !strings.Contains(got.err.Error(), "give up after 1s") || took < time.Second || took > 3*time.Second {
+				if took := got.at - got.r.Sent; got.err == nil || !strings.Contains(got.err.Error(), "give up after 3s") || took < 3*time.Second || took > 10*time.Second {
 					t.Errorf("got %v after %v", got.err, took)
 				}
 			}
 			p.lose(false)
 			p.cut() // what is under way comes back, and is older than it may be
-			until(t, "the rest", 10*time.Second, func() bool { return a.count() == 6 })
+			until(t, "the rest", time.Minute, func() bool { return a.count() == 6 })
 			a.send(t, s, 0, 1)
 			if err := s.Close(t.Context()); err != nil {
 				t.Error(err)
@@ -281,7 +281,7 @@ func notHeard(t *testing.T, b *kafkatest.Broker, p *proxy) {
 			l.stopSending()
 			began := time.Now()
 			err := <-l.ended
-			if err == nil || !strings.Contains(err.Error(), "still under way") || time.Since(began) > 3*time.Second {
+			if err == nil || !strings.Contains(err.Error(), "still under way") || time.Since(began) > 10*time.Second {
 				t.Errorf("run: got %v after %v, want it to say what was under way", err, time.Since(began))
 			}
 			l.ended <- nil

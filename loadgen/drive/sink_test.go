@@ -352,7 +352,7 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	}
 	// A goroutine that has said its last word may still be on its way out.
 	left := ""
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		left = running("drive.(*batcher)", "drive.(*link)", "sarama.(*Broker)", "sarama.(*client)")
 		if left == "" || time.Now().After(deadline) {
 			break

@@ -49,7 +49,7 @@ func mortal(path, url string) error {
 	}
 	w.Hurry()
 	j := w.Of(book, records)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	go w.Run(ctx)
 	for _, r := range tale()[len(records):] {

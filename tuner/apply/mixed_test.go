@@ -60,7 +60,7 @@ func newMachine(t *testing.T, s *kube, namespace, strategy string) *machine {
 	m.broker = kafkatest.Start(t, kafkatest.Deployed(), m.option(m.runs))
 	s.in(namespace, m.behave)
 	w := target(t, s, apply.StatefulSet, namespace, "serviceName: kafka\n  podManagementPolicy: Parallel\n  "+strategy)
-	m.brokers = apply.Brokers{Bootstrap: []string{m.broker.Addr}, JVM: []string{"http://" + m.broker.MetricsAddr + "/metrics"}, Knobs: knobs(), Timeout: 5 * time.Second}
+	m.brokers = apply.Brokers{Bootstrap: []string{m.broker.Addr}, JVM: []string{"http://" + m.broker.MetricsAddr + "/metrics"}, Knobs: knobs(), Timeout: 30 * time.Second}
 	m.Mixed = m.under(t, w.Under(1), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	m.roll(t)
 	return m

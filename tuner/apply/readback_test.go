@@ -31,7 +31,7 @@ func TestReadBackFromARealBroker(t *testing.T) {
 		return kafkatest.Env(map[string]string{"KAFKA_HEAP_OPTS": heap, "KAFKA_NUM_NETWORK_THREADS": network, "KAFKA_NUM_IO_THREADS": io})
 	}
 	broker := kafkatest.Start(t, kafkatest.Deployed(), set("-Xms256m -Xmx256m", "1", "2"))
-	b := apply.Brokers{Bootstrap: []string{broker.Addr}, JVM: []string{"http://" + broker.MetricsAddr + "/metrics"}, Knobs: knobs(), Timeout: 5 * time.Second}
+	b := apply.Brokers{Bootstrap: []string{broker.Addr}, JVM: []string{"http://" + broker.MetricsAddr + "/metrics"}, Knobs: knobs(), Timeout: 30 * time.Second}
 	check := func(want space.Point) {
 		t.Helper()
 		got, err := b.Effective(t.Context())

@@ -31,7 +31,7 @@ type server struct {
 func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{answers: map[string]http.HandlerFunc{
-		"vector(time())":      func(w http.ResponseWriter, r *http.Request) { number(seconds(time.Now()))(w, r) },
+		"vector(time())":      clock(0),
 		"max(count_over_time": number("6"), "max(timestamp": number(seconds(windowEnd())), "sum(resets": number("0"), "unless": vector(),
 		"sum(rate(acked_total": number("1000"), "0.99, sum(rate(e2e_seconds": number("0.1"),
 		"count(target_rate": number("1"), "sum(increase(lost_total": number("0"),
@@ -92,6 +92,11 @@ func vectorAt(late time.Duration, values ...string) http.HandlerFunc {
 
 func number(value string) http.HandlerFunc { return vector(value) }
 
+// clock is the time when it is asked for, by a clock that is ahead of ours by so much.
+func clock(ahead time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { number(seconds(time.Now().Add(ahead)))(w, r) }
+}
+
 func warned(value string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		text := fmt.Sprintf(`{"status":"success","warnings":["partial response: store is down"],"data":{"resultType":"vector","result":[{"metric":{},"value":[%s,%q]}]}}`, r.FormValue("time"), value)
@@ -132,9 +137,17 @@ func file() config.File {
 	return f
 }
 
+// patience with one query: nothing but a server that does not answer takes as long, however many cases run at once.
+const patience = 20 * time.Second
+
 func observer(t *testing.T, url string, f config.File) *observe.Observer {
 	t.Helper()
-	client, err := promql.New(promql.Config{URL: url, Timeout: 400 * time.Millisecond})
+	return observing(t, url, f, patience)
+}
+
+func observing(t *testing.T, url string, f config.File, limit time.Duration) *observe.Observer {
+	t.Helper()
+	client, err := promql.New(promql.Config{URL: url, Timeout: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +198,7 @@ func TestBadData(t *testing.T) {
 		"a histogram that was reset":                 {"sum(resets(e2e_seconds", number("2"), "counter-reset", "p99"},
 		"a guard's counter that was reset":           {"sum(resets(lost_total", number("1"), "counter-reset", "guard lost"},
 		"a server whose clock is behind":             {"vector(time())", number(seconds(time.Now().Add(-5 * time.Second))), "clock-skew", "clock"},
-		"a server whose clock is ahead":              {"vector(time())", number(seconds(time.Now().Add(15 * time.Second))), "clock-skew", "clock"},
+		"a server whose clock is ahead":              {"vector(time())", clock(15 * time.Second), "clock-skew", "clock"},
 		"a server whose clock is a day behind":       {"vector(time())", vectorAt(24*time.Hour, seconds(time.Now().Add(-24*time.Hour))), "clock-skew", "clock"},
 		"500":                                        {goodput, body(500, "oops"), "server-error", "goodput"},
 		"502 from a proxy":                           {p99, body(502, "<html>bad gateway</html>"), "server-error", "p99"},
@@ -235,7 +248,11 @@ func TestBadData(t *testing.T) {
 			f := file()
 			zero, most, rate := 0.0, 1e9, 50000.0
 			f.Prometheus.Metrics = []config.Metric{{Name: "lost", Min: &zero, Max: &most}, {Name: "goodput", Max: &rate}}
-			w, err := observer(t, s.URL, f).Window(t.Context(), windowEnd().Add(-12*time.Second), windowEnd())
+			limit := patience
+			if c.cause == string(promql.Timeout) {
+				limit = 2 * time.Second
+			}
+			w, err := observing(t, s.URL, f, limit).Window(t.Context(), windowEnd().Add(-12*time.Second), windowEnd())
 			var bad *observe.Bad
 			if !errors.As(err, &bad) {
 				t.Fatalf("want no window (got %+v, %v)", w, err)
@@ -410,7 +427,7 @@ func TestLive(t *testing.T) {
 		gone   bool // everything, not only P99
 		why    string
 	}{
-		"the newest sample is old":  {"newest", number(seconds(time.Now().Add(-100 * time.Second))), true, "stale: the newest sample is 100"},
+		"the newest sample is old":  {"newest", clock(-100 * time.Second), true, "stale: the newest sample is 100"},
 		"there is no series at all": {"newest", vector(), true, "no-data"},
 		"Prometheus is down":        {"newest", broken, true, "unreachable"},
 		"it starts":                 {"newest", body(503, "starting"), true, "server-error"},

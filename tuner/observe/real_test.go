@@ -82,7 +82,6 @@ func TestRealPrometheus(t *testing.T) {
 	}
 	scrapes(2 * 7)
 	before := time.Now()
-	resets.Store(0)
 	ends.Close()
 	other.Close()
 	flaky.fails.Store(true)
@@ -90,9 +89,15 @@ func TestRealPrometheus(t *testing.T) {
 	for time.Since(failing) < 3500*time.Millisecond {
 		steady.scraped(t, p)
 	}
+	resets.Store(0) // not before: what takes long here is not to move it out of the window
 	flaky.fails.Store(false)
 	flaky.scraped(t, p)
 	flaky.scraped(t, p)
+	for deadline := time.Now().Add(time.Minute); len(p.Query(t, "resets(resets_total[6s]) > 0")) == 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the reset was not scraped within a minute")
+		}
+	}
 	after := time.Now()
 
 	for name, c := range map[string]struct {
@@ -113,7 +118,7 @@ func TestRealPrometheus(t *testing.T) {
 		"two series":                        {"avg_over_time(two[$window])", after, 0, "many-series"},
 		"no such series":                    {"sum(rate(nobody_total[$window]))", after, 0, "no-data"},
 		"nothing before the server began":   {"sum(rate(good_total[$window]))", before.Add(-time.Hour), 0, "no-data"},
-		"after the newest":                  {"sum(rate(good_total[$window]))", after.Add(4 * time.Second), 0, "stale"},
+		"after the newest":                  {"sum(rate(good_total[$window]))", after.Add(5 * time.Second), 0, "stale"},
 		"a counter that stands":             {"sum(rate(still_total[$window]))", after, 0, "zero-load"},
 		"a histogram":                       {"sum(rate(quiet_seconds[$window]))", after, 0, "not-a-number"},
 		"a scalar":                          {"scalar(sum(rate(good_total[$window])))", after, 0, "not-a-number"},
@@ -132,7 +137,11 @@ func TestRealPrometheus(t *testing.T) {
 			f.Guards = []config.Guard{{Name: "lost", Query: "sum(resets(good_total[$window]))", Max: new(float64), Breach: config.BreachWorse}}
 			o := observer(t, p.URL, f)
 			o.Shift(c.shift)
-			w, err := o.Window(t.Context(), c.to.Add(-width), c.to)
+			to := c.to
+			if to.After(after) { // Prometheus scrapes on while the other cases run: what is after the newest now is not soon
+				to = time.Now().Add(5 * time.Second)
+			}
+			w, err := o.Window(t.Context(), to.Add(-width), to)
 			var bad *observe.Bad
 			errors.As(err, &bad)
 			switch {

@@ -27,7 +27,7 @@ import (
 )
 
 // patience is for a machine that is busy with something else.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // chromium starts one browser; each tab is the browser of somebody else.
 func chromium(t testing.TB) context.Context {

@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,7 @@ func TestInTheBrowser(t *testing.T) {
 		b.wait(`document.querySelectorAll("#matters .bar").length === 3`)
 		for id, want := range map[string][]string{
 			"lead": {"Trial 9, network_threads 4 → 6, is being measured, window 7 of 8", "1.93 ×",
-				"Last change: network_threads 3 → 4, kept by kafkalab-tuner 3 min", "+6.3 %"},
+				"Last change: network_threads 3 → 4, kept by kafkalab-tuner ", "+6.3 %"},
 			"state":      {"trialing"},
 			"p99-more":   {"SLO 200", "P50"},
 			"rows":       {"#9", "taken back", "+23.9 %", "+19.6 % to +28.2 %", "p = 0.04", "not measured"},
@@ -63,6 +64,10 @@ func TestInTheBrowser(t *testing.T) {
 					t.Errorf("%s: want %q (got %q)", id, part, got)
 				}
 			}
+		}
+		// Three when the page is made, which a busy machine then shows late.
+		if got := b.text("lead"); !regexp.MustCompile(`kept by kafkalab-tuner [3-5] min`).MatchString(got) {
+			t.Errorf("lead: want it to say how long ago that was (got %q)", got)
 		}
 		if links := eval[string](b, `[...document.querySelectorAll("nav a:not([hidden])")].map(a => a.getAttribute("href")).join(" ")`); links != "report http://127.0.0.1:3000/ http://127.0.0.1:9090/ api/v1/status metrics" {
 			t.Errorf("want the links (got %s)", links)

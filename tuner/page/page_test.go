@@ -227,7 +227,7 @@ func TestRecallEnds(t *testing.T) {
 // studied waits until the study is another than it was.
 func studied(t testing.TB, h http.Handler, was string) string {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if n := into[now](t, get(h, "/page/now")); n.Study != was && n.Study != "" {
 			return n.Study
 		}
@@ -251,7 +251,7 @@ func TestStudy(t *testing.T) {
 		t.Errorf("want the newest change last (got %+v)", c)
 	}
 	var found []page.Importance
-	for deadline := time.Now().Add(30 * time.Second); len(found) == 0 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); len(found) == 0 && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		found = into[history](t, get(h, "/page/study")).Importance
 	}
 	if len(found) != 3 || found[0].Knob != "heap" || found[0].Low > found[0].Total || found[0].High < found[0].Total {

@@ -82,7 +82,7 @@ knobs:
 - {name: io, env: IO, format: "{v}", unit: threads, min: 1, max: 8, steps: [2, 4], readback: "broker-config:num.io.threads"}
 - {name: net, env: NET, format: "{v}", unit: threads, min: 1, max: 8, steps: [1, 2], readback: "broker-config:num.network.threads"}
 objective: {slo: 200ms}
-windows: {settle: 0s, settle_limit: 30s, warmup: 0s, warmup_limit: 1s, window: 400ms, count: 4, rollout: 60s, max_age: 10m}
+windows: {settle: 0s, settle_limit: 30s, warmup: 0s, warmup_limit: 1s, window: 400ms, count: 4, rollout: 3m, max_age: 10m}
 `
 
 func quickFile() (config.File, error) { return config.Parse("quick", []byte(quick)) }

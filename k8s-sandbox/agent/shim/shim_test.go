@@ -52,6 +52,11 @@ func TestWhatAnAgentMayAskFor(t *testing.T) {
 // call runs one call with a stand-in for kubectl and returns what came of it and its line in the log.
 func call(t *testing.T, kubectl string, args ...string) (exit int, out, errs string, logged shim.Call) {
 	t.Helper()
+	return callWithin(t, 30*time.Second, kubectl, args...)
+}
+
+func callWithin(t *testing.T, limit time.Duration, kubectl string, args ...string) (exit int, out, errs string, logged shim.Call) {
+	t.Helper()
 	folder := t.TempDir()
 	program := filepath.Join(folder, "kubectl-real")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\n"+kubectl+"\n"), 0o755); err != nil {
@@ -60,7 +65,7 @@ func call(t *testing.T, kubectl string, args ...string) (exit int, out, errs str
 	var stdout, stderr bytes.Buffer
 	log := filepath.Join(folder, "calls.jsonl")
 	exit = shim.Run(t.Context(), shim.Config{
-		Kubectl: program, Log: log, Timeout: 2 * time.Second, Secret: func(v string) bool { return v == "SOME_API_KEY" },
+		Kubectl: program, Log: log, Timeout: limit, Secret: func(v string) bool { return v == "SOME_API_KEY" },
 		In: strings.NewReader("from stdin"), Out: &stdout, Err: &stderr,
 	}, args)
 	text, err := os.ReadFile(log)
@@ -97,7 +102,7 @@ func TestEveryCallIsWrittenDown(t *testing.T) {
 		}
 	})
 	t.Run("one that hangs", func(t *testing.T) {
-		exit, _, _, logged := call(t, `exec sleep 60`, "get", "pods")
+		exit, _, _, logged := callWithin(t, 2*time.Second, `exec sleep 60`, "get", "pods")
 		if exit == 0 || logged.Error != "no answer within 2s" {
 			t.Errorf("got %d, logged %+v", exit, logged)
 		}
