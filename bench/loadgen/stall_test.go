@@ -18,6 +18,9 @@ import (
 // BenchmarkStall stops the broker for 3 s in the middle of a minute at 1,000 records/s. Of the 60,000 records 3,000 are due meanwhile, and
 // wait for 3 s to nothing: the P99 is the wait of the 600th of them, 2.4 s, and what it takes to catch up. A generator that waits with
 // the broker reports a few milliseconds. It makes no difference how few records may be under way.
+//
+// The broker has worked hard before, for it catches up quickly only once Java has compiled what it does: with 8 records under way and nothing but the first
+// half minute behind it, it answered 2,500 requests/s instead of 9,000, and the P99 was 9 % off because of that.
 func BenchmarkStall(b *testing.B) {
 	const (
 		rate, length, stall = 1000, 60 * time.Second, 3 * time.Second
@@ -32,6 +35,12 @@ func BenchmarkStall(b *testing.B) {
 			text := fmt.Sprintf("name: stall\nwarmup: 0s\npayload: {bytes: 1024}\nproducer: {clients: 2, in_flight: %d}\nconsumer: {clients: 1}\n", inFlight)
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				b.Fatal(err)
+			}
+			hard := exec.Command(filepath.Join(folder, "loadgen"), "run", "--rate=20000", "--duration=20s", "--listen=127.0.0.1:0", "--log.level=error", "--workload.file="+file,
+				"--kafka.brokers="+broker.Addr, "--report.json="+filepath.Join(folder, "hard.json"))
+			hard.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			if out, err := hard.CombinedOutput(); err != nil {
+				b.Fatalf("%v\n%s", err, out)
 			}
 			for b.Loop() {
 				cmd := exec.Command(filepath.Join(folder, "loadgen"), "run", fmt.Sprintf("--rate=%d", rate), "--duration="+length.String(), "--listen=127.0.0.1:0",
