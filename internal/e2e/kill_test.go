@@ -40,7 +40,7 @@ func killed(t *testing.T, l *lab) {
 			return filepath.Base(argv[0]) == "k8s-sandbox" && slices.Contains(argv, "supervise")
 		}, up: true},
 	} {
-		t.Run(victim.name, func(t *testing.T) {
+		if !t.Run(victim.name, func(t *testing.T) {
 			pids := l.processes(victim.match)
 			if len(pids) != 1 {
 				t.Fatalf("processes: %v", pids)
@@ -61,7 +61,9 @@ func killed(t *testing.T, l *lab) {
 			l.mustBeHealthy(t, 5*time.Minute)
 			t.Logf("back after %s", time.Since(began).Round(time.Second))
 			l.verifyLedger(t)
-		})
+		}) {
+			t.FailNow() // what did not come back now will be missed by the others, for minutes each
+		}
 	}
 	before := len(ended(l.records(t)))
 	eventually(t, 6*time.Minute, "the tuner goes on with its trials", func() error {

@@ -31,7 +31,7 @@ func machineNow(t *testing.T, l *lab) machine {
 		"routes":         commandLines(t, "ip", "route", "show", "table", "all"),
 		"nftables":       commandLines(t, "nft", "list", "ruleset"),
 		"iptables":       commandLines(t, "iptables-save"),
-		"control groups": walk("/sys/fs/cgroup", 4, func(_ string, d fs.DirEntry) bool { return d.IsDir() }),
+		"control groups": topGroups(),
 		"files":          l.files(),
 	}
 	for _, pid := range l.processes(func([]string) bool { return true }) {
@@ -39,6 +39,16 @@ func machineNow(t *testing.T, l *lab) machine {
 		m["processes"] = append(m["processes"], strings.ReplaceAll(string(argv), "\x00", " "))
 	}
 	return m
+}
+
+// topGroups are the control groups right below the root of each hierarchy, where the sandbox has its own. Below those of others, groups come and go while
+// the test runs: of services, and of whoever logs in.
+func topGroups() []string {
+	depth := 2 // one folder for each controller
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err == nil {
+		depth = 1
+	}
+	return walk("/sys/fs/cgroup", depth, func(_ string, d fs.DirEntry) bool { return d.IsDir() })
 }
 
 func compareMachine(t *testing.T, before, after machine) {

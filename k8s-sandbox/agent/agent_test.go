@@ -249,8 +249,9 @@ func TestAUselessModelDoesNothing(t *testing.T) {
 func TestABrokenModelStopsNothing(t *testing.T) {
 	t.Parallel()
 	s := setUp(t, script.Broken, func(c *loop.Config) { c.Steps, c.Longest = 1, time.Minute })
+	began := time.Now()
 	for n := 0; len(s.model.Requests()) < len(script.Breaks()); n++ {
-		if n == 3*len(script.Breaks()) {
+		if n == 3*len(script.Breaks()) || time.Since(began) > 5*time.Minute {
 			t.Fatalf("only %d questions in %d turns", len(s.model.Requests()), n)
 		}
 		s.tell(t, time.Now())

@@ -242,7 +242,8 @@ func restart(t *testing.T, b *kafkatest.Broker) {
 	if total.Offered != total.Acked || total.Consumed != total.Acked+faults.Duplicated+faults.Redelivered {
 		t.Errorf("got %d offered, %d acknowledged, %d consumed with %+v", total.Offered, total.Acked, total.Consumed, faults)
 	}
-	if back > 10*time.Second+restarted { // what a broker needs to start says how busy the machine is
+	// What a broker needs to start says how busy the machine is. A client that sat out its connection's timeout would take 15 s.
+	if back > min(10*time.Second+restarted, 14*time.Second) {
 		t.Errorf("it took %v to be acknowledged again, and the broker %v to restart", back, restarted)
 	}
 

@@ -106,7 +106,7 @@ func (l *load) end(t *testing.T) *drive.Totals {
 	if err := <-l.ended; err != nil {
 		t.Errorf("run: %v", err)
 	}
-	for more := true; more && l.engine.Outstanding() > 0; { // what is lost keeps it waiting, but not for ever
+	for more, began := true, time.Now(); more && l.engine.Outstanding() > 0 && time.Since(began) < 2*time.Minute; { // what is lost keeps it waiting, but not for ever
 		seen := l.engine.Totals().Consumed
 		l.engine.Settle(t.Context(), 5*time.Second)
 		more = l.engine.Totals().Consumed > seen

@@ -27,6 +27,7 @@ func TestEveryMode(t *testing.T) {
 	}
 	security := func(s string) string { return producer("acks: leader") + "\nsecurity: {" + s + "}" }
 	const transactions = "acks: all, idempotent: true, "
+	deadline := time.Now().Add(8 * time.Minute) // of all together: where one has nothing to consume, all have
 	for name, c := range map[string]struct{ addr, parts string }{
 		"acks none":                       {b.Addr, producer("acks: none")},
 		"acks leader":                     {b.Addr, producer("acks: leader")},
@@ -82,7 +83,7 @@ func TestEveryMode(t *testing.T) {
 			w := mode(t, topic, c.parts)
 			w.Producer.GiveUp = 2 * time.Minute // no record fails because the machine is busy
 			l := beginDraining(t, b, c.addr, topic, w, rate, 2*time.Minute)
-			until(t, "enough records consumed", 2*time.Minute, func() bool { return l.engine.Totals().Consumed > enough })
+			until(t, "enough records consumed", min(2*time.Minute, time.Until(deadline)), func() bool { return l.engine.Totals().Consumed > enough })
 			total, faults := l.end(t), l.engine.Faults()
 			if total.Failed > 0 || total.Consumed != total.Acked || faults.Lost+faults.Duplicated+faults.Reordered+faults.Corrupted+faults.Uncommitted > 0 {
 				t.Errorf("got %d offered, %d acknowledged, %d aborted, %d failed, %d consumed, %+v", total.Offered, total.Acked, total.Aborted, total.Failed, total.Consumed, faults)

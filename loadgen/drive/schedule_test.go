@@ -23,6 +23,9 @@ func TestInAClosedLoopResponseIsService(t *testing.T) {
 		if response != service || total.Response.Sum() != total.Service.Sum() {
 			t.Errorf("got a response of %v and a service of %v, want the same", response, service)
 		}
+		if mean := total.Response.Sum() / float64(total.Acked); math.Abs(mean/0.01-1) > 0.02 {
+			t.Errorf("got a mean response of %.4f s, want 10 ms", mean)
+		}
 	})
 }
 
