@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +22,9 @@ import (
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/status"
 )
+
+// shortWindows measure a change within a minute. A window has the four scrapes that it needs: of those that lack one, six may be measured again.
+var shortWindows = map[string]any{"settle": "4s", "warmup": "4s", "warmup_limit": "8s", "window": "8s", "count": 4, "extra": 6}
 
 // shortLab is lab.yaml with short windows, a budget of restarts, and an objective whose answer is known: more I/O threads are better and nothing else
 // matters. So a trial of I/O threads is kept and one of the heap taken back, whatever the machine is doing; all the rest is as in the demo.
@@ -52,10 +56,7 @@ func shortLab(t *testing.T, l *lab, restarts int, ioSteps ...int) string {
 	windows := file["windows"].(map[string]any)
 	budgets := file["budgets"].(map[string]any)
 	budgets["recheck"], budgets["restarts"] = "0s", restarts // ten blocks and more take a quarter of an hour
-	// A window has the four scrapes that it needs: of those that lack one, six may be measured again.
-	for k, v := range map[string]any{"settle": "4s", "warmup": "4s", "warmup_limit": "8s", "window": "8s", "count": 4, "extra": 6} {
-		windows[k] = v
-	}
+	maps.Copy(windows, shortWindows)
 	if data, err = yaml.Marshal(file); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -130,10 +131,7 @@ func measuredSoon(t *testing.T, l *lab) string {
 	if err := yaml.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
-	// A window has the four scrapes that it needs: of those that lack one, six may be measured again.
-	for k, v := range map[string]any{"settle": "4s", "warmup": "4s", "warmup_limit": "8s", "window": "8s", "count": 4, "extra": 6} {
-		file["windows"].(map[string]any)[k] = v
-	}
+	maps.Copy(file["windows"].(map[string]any), shortWindows)
 	delete(file, "guards") // of a machine that is too slow for its load, as it may be here
 	if data, err = yaml.Marshal(file); err != nil {
 		t.Fatal(err)

@@ -253,9 +253,6 @@ spec:
 `
 
 func TestOnKubernetes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("studies on a real API server take a minute")
-	}
 	t.Parallel()
 	s := kubetest.Start(t)
 	s.Node(t, kubetest.Ready)
