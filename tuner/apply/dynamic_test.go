@@ -86,15 +86,23 @@ func (l live) set(t *testing.T, name, old, new string) {
 // has checks value and source of a setting on every broker.
 func (l live) has(t *testing.T, name, value string, from apply.Source) {
 	t.Helper()
+	if err := l.differs(t, name, value, from); err != nil {
+		t.Error(err)
+	}
+}
+
+func (l live) differs(t *testing.T, name, value string, from apply.Source) error {
 	all, err := l.brokers.Settings(t.Context(), name)
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
+	var differ []error
 	for _, id := range all.Brokers() {
 		if got := all[id][name]; got.Value != value || got.Source != from {
-			t.Errorf("%s on broker %d: want %s (%s) (got %s)", name, id, value, from, got)
+			differ = append(differ, fmt.Errorf("%s on broker %d: want %s (%s) (got %s)", name, id, value, from, got))
 		}
 	}
+	return errors.Join(differ...)
 }
 
 // alter does what somebody else would do.
