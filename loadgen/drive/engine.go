@@ -404,7 +404,8 @@ func (e *Engine) Outstanding() uint64 {
 	return due + issued - seen
 }
 
-// Faults are the records that were lost, duplicated, reordered, corrupted or read without having been committed so far, in any group.
+// Faults are the records that were lost, duplicated, reordered, corrupted or read without having been committed so far, in any group; and those that
+// were redelivered, which is no fault.
 func (e *Engine) Faults() (sum verify.Counts) {
 	for _, v := range e.verify {
 		c := v.Counts()
@@ -413,6 +414,7 @@ func (e *Engine) Faults() (sum verify.Counts) {
 		sum.Reordered += c.Reordered
 		sum.Corrupted += c.Corrupted
 		sum.Uncommitted += c.Uncommitted
+		sum.Redelivered += c.Redelivered
 	}
 	return sum
 }

@@ -82,13 +82,13 @@ func against(t *testing.T, b *kafkatest.Broker, w workload.Workload, rate float6
 		}
 	})
 	ended := make(chan error, 1)
-	go func() { ended <- e.Run(sending, k, 30*time.Second) }()
+	go func() { ended <- e.Run(sending, k, patience) }()
 	during(e)
 	stopSending()
 	if err := <-ended; err != nil {
 		t.Errorf("run: %v", err)
 	}
-	e.Settle(t.Context(), 30*time.Second)
+	e.Settle(t.Context(), patience)
 	stopConsuming()
 	group.Wait()
 	return e
@@ -223,14 +223,14 @@ func TestBuffersAreSharedByThePartitionsThereAre(t *testing.T) {
 func restart(t *testing.T, b *kafkatest.Broker) {
 	w := mustWorkload(t, restartable)
 	var restarted, back time.Duration
-	e := against(t, b, w, 500, 1, nil, func(e *drive.Engine) {
-		until(t, "1000 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 1000 })
+	e := against(t, b, w, 100, 1, nil, func(e *drive.Engine) {
+		until(t, "300 records consumed", patience, func() bool { return e.Totals().Consumed > 300 })
 		began := time.Now()
 		b.Restart(t)
 		restarted = time.Since(began)
 		before := e.Totals()
 		back = until(t, "acknowledged again", 2*time.Minute, func() bool { return e.Totals().Acked > before.Acked+100 })
-		until(t, "ready", time.Minute, func() bool { return e.Ready() == nil && e.Outstanding() < 100 })
+		until(t, "ready", patience, func() bool { return e.Ready() == nil && e.Outstanding() < 100 })
 	})
 	t.Logf("acknowledging again %v after the broker was back", back.Round(time.Millisecond))
 	total := e.Totals()
@@ -248,8 +248,8 @@ func restart(t *testing.T, b *kafkatest.Broker) {
 	}
 
 	// The offsets that were committed are still there: a second run begins where the first one ended.
-	again := against(t, b, w, 500, 2, nil, func(e *drive.Engine) {
-		until(t, "500 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 500 })
+	again := against(t, b, w, 100, 2, nil, func(e *drive.Engine) {
+		until(t, "200 records consumed", patience, func() bool { return e.Totals().Consumed > 200 })
 	})
 	if total := again.Totals(); total.Consumed != total.Acked {
 		t.Errorf("second run: got %d consumed and %d acknowledged, want the same: nothing of the first run again", total.Consumed, total.Acked)
@@ -320,6 +320,10 @@ func topicBecomes(t *testing.T, b *kafkatest.Broker) {
 			t.Errorf("the log does not mention %q: %s", want, log.String())
 		}
 	}
+	until(t, "four partitions", time.Minute, func() bool {
+		all, err := admin.ListTopics()
+		return err == nil && all[topic].NumPartitions == 4
+	})
 	if n := ensure("name: a\ntopic: {partitions: 2}\n"); n != 4 {
 		t.Errorf("fewer asked for: got %d partitions, want the 4 there are", n)
 	}

@@ -43,10 +43,14 @@ func consumer(topic, parts string) string {
 	return "consumer: {group: " + topic + ", max_wait: 20ms}\n"
 }
 
+// patience is how long a record may take before a test gives it up: no record fails because the machine is busy.
+const patience = 2 * time.Minute
+
 // begin starts a load. Records come at the given rate until end, which waits for those under way.
 func begin(t *testing.T, b *kafkatest.Broker, addr, topic string, w workload.Workload, rate float64) *load {
 	t.Helper()
-	return beginDraining(t, b, addr, topic, w, rate, 30*time.Second)
+	w.Producer.GiveUp = patience
+	return beginDraining(t, b, addr, topic, w, rate, patience)
 }
 
 func beginDraining(t *testing.T, b *kafkatest.Broker, addr, topic string, w workload.Workload, rate float64, drain time.Duration) *load {
@@ -106,9 +110,9 @@ func (l *load) end(t *testing.T) *drive.Totals {
 	if err := <-l.ended; err != nil {
 		t.Errorf("run: %v", err)
 	}
-	for more, began := true, time.Now(); more && l.engine.Outstanding() > 0 && time.Since(began) < 2*time.Minute; { // what is lost keeps it waiting, but not for ever
+	for more, began := true, time.Now(); more && l.engine.Outstanding() > 0 && time.Since(began) < patience; { // what is lost keeps it waiting, but not for ever
 		seen := l.engine.Totals().Consumed
-		l.engine.Settle(t.Context(), 5*time.Second)
+		l.engine.Settle(t.Context(), 15*time.Second) // a group that lost its broker takes some time to be one again
 		more = l.engine.Totals().Consumed > seen
 	}
 	ends, err := l.kafka.Ends(t.Context(), l.partitions)

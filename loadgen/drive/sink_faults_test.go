@@ -132,10 +132,10 @@ func TestFaultsOnTheWayToARealBroker(t *testing.T) {
 	p.leadsTo(b.Addr)
 	for run, producer := range []string{"acks: leader", "acks: all", "acks: all, idempotent: true"} {
 		t.Run(producer, func(t *testing.T) {
-			w := mustWorkload(t, fmt.Sprintf("name: w\npayload: {bytes: 200}\nwarmup: 0s\ntopic: {partitions: 12}\nproducer: {clients: 2, in_flight: 5000, %s}\n", producer))
+			w := mustWorkload(t, fmt.Sprintf("name: w\npayload: {bytes: 200}\nwarmup: 0s\ntopic: {partitions: 12}\nproducer: {clients: 2, in_flight: 5000, give_up: 2m, %s}\n", producer))
 			cuts := 0
-			e := against(t, b, w, 3000, uint64(100+run), nil, func(e *drive.Engine) {
-				until(t, "1000 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 1000 })
+			e := against(t, b, w, 1000, uint64(100+run), nil, func(e *drive.Engine) {
+				until(t, "1000 records consumed", patience, func() bool { return e.Totals().Consumed > 1000 })
 				for range 10 {
 					p.lose(true)
 					time.Sleep(30 * time.Millisecond) // in which records are sent
@@ -163,7 +163,7 @@ func TestFaultsOnTheWayToARealBroker(t *testing.T) {
 		// In turns of ten to each partition, a batch holds more than the topic takes of it at a rate that a busy machine keeps up with too.
 		w := mustWorkload(t, "name: w\npayload: {bytes: 2000}\nwarmup: 0s\ntopic: {partitions: 12, config: {max.message.bytes: '6000'}}\nproducer: {clients: 1, acks: all, idempotent: true, linger: 50ms, sticky: 10}\n")
 		e := against(t, b, w, 100, 103, nil, func(e *drive.Engine) {
-			until(t, "300 records consumed", time.Minute, func() bool { return e.Totals().Consumed > 300 })
+			until(t, "300 records consumed", patience, func() bool { return e.Totals().Consumed > 300 })
 		})
 		total, faults := e.Totals(), e.Faults()
 		if total.Failed > 0 || total.Offered != total.Acked || faults.Lost+faults.Duplicated+faults.Reordered > 0 || total.Retried == 0 {
