@@ -88,9 +88,9 @@ func path(name, from, to string) []string {
 // tuner left half-way is gone on with. A broker that has any other value was changed by somebody else: ErrChanged. When a broker does not take a
 // hop, the way is gone back as far as possible, and the error is ErrRefused.
 func (d *Dynamic) Set(ctx context.Context, name, old, new string) error {
-	now, err := d.c.Brokers.Settings(ctx, name)
+	now, err := d.look(ctx, name)
 	if err != nil {
-		return fmt.Errorf("set %s: %w", name, err)
+		return err
 	}
 	ours := append(path(name, old, new), path(name, new, old)...)
 	ours = append(ours, old, new)
@@ -117,9 +117,9 @@ func (d *Dynamic) Set(ctx context.Context, name, old, new string) error {
 // walk takes hop after hop until every broker has the value from the right place.
 func (d *Dynamic) walk(ctx context.Context, name, to string) error {
 	for range rounds {
-		now, err := d.c.Brokers.Settings(ctx, name)
+		now, err := d.look(ctx, name)
 		if err != nil {
-			return fmt.Errorf("set %s: %w", name, err)
+			return err
 		}
 		steps := next(now, name, to)
 		if len(steps) == 0 {
@@ -132,6 +132,19 @@ func (d *Dynamic) walk(ctx context.Context, name, to string) error {
 		}
 	}
 	return fmt.Errorf("set %s to %s: not there after %d requests: %w", name, to, rounds, ErrChanged)
+}
+
+// look reads the setting: again where that fails, since a broker that gives up network threads closes their connections after it has told its new value.
+func (d *Dynamic) look(ctx context.Context, name string) (now Settings, err error) {
+	for range attempts {
+		if now, err = d.c.Brokers.Settings(ctx, name); err == nil {
+			return now, nil
+		}
+		if err := pause(ctx, d.c.Poll); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("set %s: %w", name, err)
 }
 
 // rounds are more than any way needs; somebody who changes the value again and again must not make it endless.
