@@ -21,7 +21,7 @@ const patience = time.Minute
 
 func TestTheContractAnswersEveryQuestion(t *testing.T) {
 	s := start(t, targets(t))
-	within(t, patience, "every target is up", func(ctx context.Context) error {
+	within(t, 3*patience, "every target is up", func(ctx context.Context) error {
 		_, err := s.query(ctx, `count(up == 1) == 5`)
 		return err
 	})

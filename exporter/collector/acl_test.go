@@ -83,6 +83,16 @@ func TestWithoutARightTheRestIsShownAndTheACLNamed(t *testing.T) {
 	for right := range needed {
 		c.grant(right)
 	}
+	waitFor(t, 30*time.Second, "the broker to know of all rights", func() bool {
+		resources, err := c.admin.ListAcls(sarama.AclFilter{
+			ResourceType: sarama.AclResourceAny, ResourcePatternTypeFilter: sarama.AclPatternAny, Operation: sarama.AclOperationAny, PermissionType: sarama.AclPermissionAny,
+		})
+		known := 0
+		for _, r := range resources {
+			known += len(r.Acls)
+		}
+		return err == nil && known == len(needed)
+	})
 	security := kafka.Security{SASL: kafka.SASL{Mechanism: "SCRAM-SHA-512", Username: kafkatest.User, PasswordFile: broker.Secured.PasswordFile}}
 	settings, err := kafka.Client{Brokers: []string{broker.Secured.SASLAddr}, ID: "test", Security: security}.Config()
 	if err != nil {

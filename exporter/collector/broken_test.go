@@ -65,6 +65,7 @@ func TestARealBrokerThatHangsAndOneThatIsGoneHideNothingOfTheThird(t *testing.T)
 		if err := c.admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: -1, ReplicationFactor: -1, ReplicaAssignment: replicas}, false); err != nil {
 			t.Fatal(err)
 		}
+		c.usable(topic, int32(len(replicas)))
 		for id := range replicas {
 			c.produce(topic, id, 101+int(id))
 		}

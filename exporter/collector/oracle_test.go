@@ -270,6 +270,10 @@ func (w *world) retention() string {
 		l.start = l.end
 	}
 	set("-1")
+	waitFor(w.t, 30*time.Second, "retention of "+at.topic+" to be off", func() bool { // or what is appended next is deleted too
+		got, err := w.admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: at.topic, ConfigNames: []string{"retention.ms"}}}, sarama.DescribeConfigsOptions{})
+		return err == nil && len(got) == 1 && len(got[0].Configs) == 1 && got[0].Configs[0].Value == "-1"
+	})
 	return "retention of " + at.topic
 }
 

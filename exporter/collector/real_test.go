@@ -48,6 +48,12 @@ func (c *client) topic(name string, partitions int32) {
 	if err := c.admin.CreateTopic(name, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false); err != nil {
 		c.t.Fatal(err)
 	}
+	c.usable(name, partitions)
+}
+
+// usable waits until every partition of a new topic answers.
+func (c *client) usable(name string, partitions int32) {
+	c.t.Helper()
 	waitFor(c.t, 30*time.Second, "a leader for topic "+name, func() bool {
 		if err := c.kafka.RefreshMetadata(name); err != nil {
 			return false

@@ -79,9 +79,14 @@ func toolGroups(t *testing.T, broker *kafkatest.Broker) map[string]string {
 	return rows
 }
 
+// longSession is how long a stopped consumer stays a member, in milliseconds: two more JVMs start meanwhile, on a machine that may be busy.
+const longSession = "300000"
+
 func TestLagIsWhatKafkasOwnToolSays(t *testing.T) {
 	t.Parallel()
-	broker := kafkatest.Start(t)
+	broker := kafkatest.Start(t, kafkatest.Env(map[string]string{
+		"KAFKA_GROUP_CONSUMER_SESSION_TIMEOUT_MS": longSession, "KAFKA_GROUP_CONSUMER_MAX_SESSION_TIMEOUT_MS": longSession,
+	}))
 	c := newClient(t, broker.Addr)
 	c.topic("orders", 3)
 	for id := range int32(3) {
@@ -92,14 +97,14 @@ func TestLagIsWhatKafkasOwnToolSays(t *testing.T) {
 
 	// Consumers of Kafka's own, of each protocol. They read all, and are then stopped where they are, so that they stay members and fall behind.
 	consumers := map[string]*kafkatest.Tool{}
-	for _, protocol := range []string{"classic", "consumer"} {
-		consumers[protocol] = broker.StartTool(t, "console-consumer", "--topic", "orders", "--group", protocol,
+	for protocol, session := range map[string]string{"classic": "session.timeout.ms=" + longSession, "consumer": "auto.offset.reset=earliest"} { // the latter's is the broker's
+		consumers[protocol] = broker.StartTool(t, "console-consumer", "--topic", "orders", "--group", protocol, "--command-property", session,
 			"--command-property", "group.protocol="+protocol, "--command-property", "auto.commit.interval.ms=100", "--command-property", "auto.offset.reset=earliest")
 	}
 	e := newExporter(t, []string{broker.Addr}, nil)
 	var got samples
 	for protocol, consumer := range consumers {
-		waitFor(t, time.Minute, protocol+" consumer to read all, commit and stay", func() bool {
+		waitFor(t, 3*time.Minute, protocol+" consumer to read all, commit and stay", func() bool {
 			got = e.collect(10 * time.Second)
 			lag, _ := got.value(fmt.Sprintf(`kafka_consumer_group_topic_lag{group=%q,topic="orders"}`, protocol))
 			members, _ := got.value(fmt.Sprintf(`kafka_consumer_group_members{group=%q}`, protocol))

@@ -165,6 +165,13 @@ func keep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, time.Minute, "the topic has a leader", func() error { // what is sent again would move the offsets
+		if err := client.RefreshMetadata(keptTopic); err != nil {
+			return err
+		}
+		_, err := client.GetOffset(keptTopic, 0, sarama.OffsetNewest)
+		return err
+	})
 	var batch []*sarama.ProducerMessage
 	for i := range keptCount {
 		batch = append(batch, &sarama.ProducerMessage{Topic: keptTopic, Value: sarama.StringEncoder(strconv.Itoa(i))})

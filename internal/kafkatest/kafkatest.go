@@ -35,7 +35,7 @@ import (
 
 const (
 	readyWithin = 3 * time.Minute // about 5 s on an idle machine; tests share it with compilers
-	stopWithin  = 30 * time.Second
+	stopWithin  = 2 * time.Minute
 	attempts    = 3 // at finding ports that nobody else takes first
 )
 

@@ -137,6 +137,7 @@ func config(t *testing.T, b *kafkatest.Broker) (string, *sarama.Config) {
 	c.Producer.RequiredAcks = sarama.WaitForAll
 	c.Producer.Return.Successes = true
 	c.Metadata.AllowAutoTopicCreation = true
+	c.Metadata.Retry.Max, c.Producer.Retry.Max = 100, 100 // a topic that has just been asked for has no leader yet
 	return b.Addr, c
 }
 
@@ -203,10 +204,11 @@ func wantRecords(t *testing.T, b *kafkatest.Broker, want ...string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	part, err := c.ConsumePartition("kept", 0, sarama.OffsetOldest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var part sarama.PartitionConsumer
+	within(t, 30*time.Second, "the partition is led", func() (err error) {
+		part, err = c.ConsumePartition("kept", 0, sarama.OffsetOldest)
+		return err
+	})
 	defer part.Close()
 	for i, value := range want {
 		select {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -108,5 +109,23 @@ func (b *Broker) addUser() error {
 			}
 		}
 	}
-	return nil
+	return b.knowsUser()
+}
+
+// knowsUser waits until the broker has the user from the controller, which answers before.
+func (b *Broker) knowsUser() error {
+	security := kafka.Security{SASL: kafka.SASL{Mechanism: "SCRAM-SHA-512", Username: User, PasswordFile: b.Secured.PasswordFile}} // that one was added last
+	conf, err := kafka.Client{Brokers: []string{b.Secured.SASLAddr}, ID: "kafkatest", Security: security}.Config()
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(readyWithin); ; time.Sleep(50 * time.Millisecond) {
+		admin, err := sarama.NewClusterAdmin([]string{b.Secured.SASLAddr}, conf) // which asks for the controller
+		if err == nil {
+			return admin.Close()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("log in as %s: %w", User, err)
+		}
+	}
 }

@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -79,6 +81,26 @@ func (s *Server) Create(t testing.TB, manifest string) {
 		}
 		if _, err := resources.Resource(m.Resource).Namespace(u.GetNamespace()).Create(t.Context(), &u, metav1.CreateOptions{}); err != nil {
 			t.Fatalf("create %s %s: %v", u.GetKind(), u.GetName(), err)
+		}
+	}
+}
+
+// Served waits until the server has these kinds among those that it says it has: a definition of them is created before that.
+func (s *Server) Served(t testing.TB, groupVersion string, kinds ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(readyWithin); ; time.Sleep(poll) {
+		list, err := s.Client(t).Discovery().ServerResourcesForGroupVersion(groupVersion)
+		missing := slices.Clone(kinds)
+		if err == nil {
+			for _, r := range list.APIResources {
+				missing = slices.DeleteFunc(missing, func(kind string) bool { return kind == r.Kind })
+			}
+		}
+		if len(missing) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is not served within %s: %v, %v", groupVersion, readyWithin, missing, err)
 		}
 	}
 }

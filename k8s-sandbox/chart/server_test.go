@@ -32,7 +32,7 @@ func TestAnAPIServerTakesEveryCombination(t *testing.T) {
 		t.Fatal(err)
 	}
 	kube.KubectlIn(t, string(crds)+"---"+namespaces, "apply", "-f", "-")
-	kube.Kubectl(t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+	kube.Served(t, "monitoring.coreos.com/v1", "ServiceMonitor", "PodMonitor")
 
 	streams := map[string]string{}
 	for name, v := range combinations(t) {

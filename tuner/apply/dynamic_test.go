@@ -58,7 +58,7 @@ type live struct {
 
 func dynamicOf(t *testing.T, addrs ...string) live {
 	t.Helper()
-	l := live{brokers: apply.Brokers{Bootstrap: addrs, Timeout: 5 * time.Second}, said: &bytes.Buffer{}}
+	l := live{brokers: apply.Brokers{Bootstrap: addrs, Timeout: 30 * time.Second}, said: &bytes.Buffer{}}
 	var err error
 	l.Dynamic, err = apply.NewDynamic(apply.DynamicConfig{Brokers: l.brokers, Logger: slog.New(slog.NewTextHandler(l.said, nil))})
 	if err != nil {
@@ -108,7 +108,7 @@ func (l live) differs(t *testing.T, name, value string, from apply.Source) error
 // alter does what somebody else would do.
 func (l live) alter(t *testing.T, broker, name, value string) error {
 	t.Helper()
-	conf, err := kafka.Client{Brokers: l.brokers.Bootstrap, ID: "somebody-else"}.Config()
+	conf, err := kafka.Client{Brokers: l.brokers.Bootstrap, ID: "somebody-else", Timeout: 30 * time.Second}.Config()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,9 +41,12 @@ func TestSettled(t *testing.T) {
 	}
 	eventually(t, "they are asked back", says("2 partitions are not led by their preferred replicas"))
 	eventually(t, "they are back", healthy(acts))
-	if out := leaders(); strings.Count(out, "Leader: 2") != 2 {
-		t.Errorf("want broker 2 to lead two partitions again (got %s)", out)
-	}
+	eventually(t, "broker 2 leads two partitions again", func() error {
+		if out := leaders(); strings.Count(out, "Leader: 2") != 2 {
+			return errors.New(out)
+		}
+		return nil
+	})
 
 	c.Broker(1).StartTool(t, "console-consumer", "--topic", "t", "--group", "g")
 	eventually(t, "a group that forms is waited for", says("group g is not stable: PreparingRebalance"))

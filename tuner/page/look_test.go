@@ -42,6 +42,7 @@ func TestInTheBrowser(t *testing.T) {
 		b.wait(`document.querySelectorAll("#rows tr").length === 9`)
 		b.wait(`document.querySelectorAll("#latency canvas, #rate canvas, #converged canvas").length === 3`)
 		b.wait(`document.querySelectorAll("#matters .bar").length === 3`)
+		b.wait(`document.getElementById("why").textContent !== ""`) // asked for by itself
 		for id, want := range map[string][]string{
 			"lead": {"Trial 9, network_threads 4 → 6, is being measured, window 7 of 8", "1.93 ×",
 				"Last change: network_threads 3 → 4, kept by kafkalab-tuner ", "+6.3 %"},
