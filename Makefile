@@ -2,7 +2,7 @@
 SHELL   := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help doctor packages builder build up status logs down lint unit e2e test test-compose test-brokers bench arena screenshots clean
+.PHONY: help doctor packages builder build up status logs down lint unit whole e2e test test-compose test-brokers bench arena screenshots clean
 
 BOX := .lab/bin/k8s-sandbox
 export SANDBOX
@@ -60,10 +60,13 @@ lint: ## gofmt, go vet, staticcheck, promtool
 unit: ## Unit tests of every module
 	@.ci/unit
 
-e2e: build ## End-to-end tests on the embedded sandbox (takes it down before and after)
+whole: # the build, with the agent's image too, which it leaves out otherwise
+	@AGENT=scripted $(MAKE) --no-print-directory build
+
+e2e: whole ## End-to-end tests on the embedded sandbox (takes it down before and after)
 	@.ci/e2e
 
-test: build lint unit e2e ## All of it but test-compose and test-brokers
+test: whole lint unit e2e ## All of it but test-compose and test-brokers
 
 test-compose: build ## compose.yml and K3d against a Docker daemon of their own, from Debian (root, about twelve minutes)
 	@cd k8s-sandbox/docker && go test -count 1 -timeout 60m -v .
@@ -75,8 +78,7 @@ test-brokers: build ## A study on three brokers under load: no record lost, neve
 bench: ## Benchmarks with their figures
 	@go test -run '^$$' -bench . -benchmem ./...
 
-arena: ## Let entrants tune the lab one after the other and compare them (some hours; goes on where it was): make arena ARENA="--repeats=1"
-	@AGENT=scripted $(MAKE) --no-print-directory build
+arena: whole ## Let entrants tune the lab one after the other and compare them (some hours; goes on where it was): make arena ARENA="--repeats=1"
 	@go run ./bench/arena $(ARENA)
 
 screenshots: ## The pictures of README.md, from a study that is told again (needs chromium)

@@ -3,7 +3,6 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -15,8 +14,7 @@ import (
 )
 
 // killed ends each part of the stack the hard way while the tuner is at work, and waits until everything is back.
-func killed(t *testing.T, l *lab) {
-	l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 60, 2, 4, 6, 8, 10, 12, 14, 16))
+func killed(t *testing.T, l *lab, up []string) {
 	component := func(name string) func([]string) bool {
 		return func(argv []string) bool { return filepath.Base(argv[0]) == "kube" && len(argv) > 1 && argv[1] == name }
 	}
@@ -50,7 +48,7 @@ func killed(t *testing.T, l *lab) {
 				t.Fatal(err)
 			}
 			if victim.up {
-				l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 60, 2, 4, 6, 8, 10, 12, 14, 16))
+				l.up(t, up...)
 			}
 			eventually(t, 5*time.Minute, "another process in its place", func() error {
 				if now := l.processes(victim.match); len(now) != 1 || now[0] == pids[0] {
@@ -63,22 +61,6 @@ func killed(t *testing.T, l *lab) {
 			l.verifyLedger(t)
 		}) {
 			t.FailNow() // what did not come back now will be missed by the others, for minutes each
-		}
-	}
-	before := len(ended(l.records(t)))
-	eventually(t, 6*time.Minute, "the tuner goes on with its trials", func() error {
-		if now := len(ended(l.records(t))); now <= before {
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			s, err := tunerStatus(ctx)
-			return fmt.Errorf("%d trials ended, state %s (%s), %v", now, s.State, s.Reason, err)
-		}
-		return nil
-	})
-	l.verifyLedger(t)
-	for number, times := range ended(l.records(t)) {
-		if times != 1 {
-			t.Errorf("trial %d ended %d times", number, times)
 		}
 	}
 }

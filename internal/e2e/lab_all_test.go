@@ -31,11 +31,10 @@ func TestLab(t *testing.T) {
 		{"nothing listens on an outside address", listensInside},
 		{"each of the three variables takes effect and no data are lost", knobsTakeEffect},
 		{"an agent may do what it is for and nothing else", agentRights},
-		{"latency.txt tells the truth", latencyFile},
-		{"the tuner changes, measures and keeps a record", tunerWorks},
+		{"latency.txt says N/A when the load has stopped, and follows when it is back", stopsAndFollows},
+		{"the tuner changes, measures and keeps a record, whatever is killed", tunerWorks},
 		{"every query of the dashboards and of README returns data", dashboardQueries},
 		{"vibectl has the wheel, with models of all kinds", agentDrives},
-		{"whatever is killed comes back", killed},
 	} {
 		if !t.Run(part.name, func(t *testing.T) { part.test(t, l) }) {
 			l.mustBox(t, []string{"TUNER_MODE=observe"}, "up") // the next part is to fail for reasons of its own only

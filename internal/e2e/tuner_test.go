@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/status"
+	"github.com/kafkalab/kafkalab/tuner/study"
 )
 
 // shortWindows measure a change within a minute. A window has the four scrapes that it needs: of those that lack one, six may be measured again.
@@ -115,42 +117,71 @@ func outcomes(records []ledger.Record) map[string][]ledger.Outcome {
 	return found
 }
 
+// tunerWorks lets the tuner make two trials in peace, and a third while everything is killed.
 func tunerWorks(t *testing.T, l *lab) {
-	l.up(t, "TUNER_MODE=auto", "LAB_FILE="+shortLab(t, l, 4, 2, 4)) // there, and there and back again: no restart is left to look a second time
+	// Two changes that are kept are a restart each, one that is taken back is two, and one more is left, which is too few for another trial.
+	up := []string{"TUNER_MODE=auto", "LAB_FILE=" + shortLab(t, l, 5, 2, 4, 6)}
+	l.up(t, up...)
 	eventually(t, 12*time.Minute, "two trials", func() error {
+		if n := len(ended(l.records(t))); n < 2 {
+			return fmt.Errorf("%d trials ended, %s", n, doing())
+		}
+		return nil
+	})
+	l.verifyLedger(t)
+	got := outcomes(l.records(t))
+	if o := got["io_threads"]; len(o) == 0 || o[0] != ledger.OutcomeKept {
+		t.Errorf("I/O threads: %v, want kept", o)
+	}
+	if o := got["heap"]; len(o) > 0 && o[0] != ledger.OutcomeReverted {
+		t.Errorf("heap: %v, want reverted", o)
+	}
+	t.Run("whatever is killed comes back", func(t *testing.T) { killed(t, l, up) })
+	if t.Failed() {
+		return // what did not come back is missed below too, for minutes each
+	}
+	eventually(t, 8*time.Minute, "the tuner goes on where it was, to the end", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		s, err := tunerStatus(ctx)
-		if err != nil {
-			return err
-		}
-		if s.Trial != nil || s.State != status.Done {
-			return fmt.Errorf("state %s (%s), trials %d, running %+v", s.State, s.Reason, len(s.Trials), s.Trial)
+		if s, err := tunerStatus(ctx); err != nil || s.Trial != nil || s.State != status.Done {
+			return errors.New(doing())
 		}
 		return nil
 	})
 	l.verifyLedger(t)
 	records := l.records(t)
-	got := outcomes(records)
-	if o := got["io_threads"]; len(o) == 0 || o[0] != ledger.OutcomeKept {
-		t.Errorf("I/O threads: %v, want kept", o)
+	trials := ended(records)
+	for number, times := range trials {
+		if times != 1 {
+			t.Errorf("trial %d ended %d times", number, times)
+		}
 	}
-	if o := got["heap"]; len(o) == 0 || o[0] != ledger.OutcomeReverted {
-		t.Errorf("heap: %v, want reverted", o)
+	got = outcomes(records)
+	if len(trials) < 3 || len(got["heap"]) == 0 {
+		t.Errorf("%d trials, by knob %v: want three, one of them of the heap", len(trials), got)
 	}
 	t.Run("the cluster is what the ledger says", func(t *testing.T) {
+		point := study.Fold(records).Incumbent
 		for env, want := range map[string]string{
-			"KAFKA_NUM_IO_THREADS": "4", "KAFKA_NUM_NETWORK_THREADS": "1", "KAFKA_HEAP_OPTS": "-Xms256m -Xmx256m",
+			"KAFKA_NUM_IO_THREADS": strconv.FormatInt(point["io_threads"], 10), "KAFKA_NUM_NETWORK_THREADS": "1", "KAFKA_HEAP_OPTS": "-Xms256m -Xmx256m",
 		} {
 			if got := l.knobInCluster(t, env); got != want {
 				t.Errorf("%s: %q, want %q", env, got, want)
 			}
 		}
-		if got, err := brokerConfig("num.io.threads")(t, l); err != nil || got != 4 {
-			t.Errorf("the broker's I/O threads: %v %v", got, err)
+		if got, err := brokerConfig("num.io.threads")(t, l); err != nil || got != float64(point["io_threads"]) {
+			t.Errorf("the broker's I/O threads: %v %v, want %d", got, err, point["io_threads"])
 		}
 	})
 	t.Run("each change is a sample and an Event, with old and new value, effect and reason", func(t *testing.T) { changesVisible(t, l, records) })
+}
+
+// doing is what the tuner says of itself.
+func doing() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	s, err := tunerStatus(ctx)
+	return fmt.Sprintf("state %s (%s), %d trials, running %+v, %v", s.State, s.Reason, len(s.Trials), s.Trial, err)
 }
 
 func (l *lab) knobInCluster(t *testing.T, env string) string {
@@ -213,6 +244,6 @@ func changesVisible(t *testing.T, l *lab, records []ledger.Record) {
 		}
 	}
 	if seen < 4 {
-		t.Errorf("only %d changes in two trials", seen)
+		t.Errorf("only %d changes seen in the trials that nobody was killed in", seen)
 	}
 }
