@@ -183,7 +183,7 @@ func (s *session) engine(ctx, consuming context.Context, c drive.Config, step fu
 	group.Go(func() error { return e.Watch(watching, step) })
 	err = e.Run(ctx, s.cluster, drainProducers)
 	e.Settle(consuming, drainConsumers)
-	if e.Outstanding() > 0 && consuming.Err() == nil {
+	if consuming.Err() == nil { // also where nothing is outstanding: a gap that later records have shown is not
 		ending, stop := context.WithTimeout(consuming, readEnds)
 		if ends, err := s.cluster.Ends(ending, s.partitions); err == nil { // where it cannot be read, nothing is said about the tail
 			e.Finish(ends)

@@ -309,7 +309,7 @@ func (e *Engine) Settle(ctx context.Context, longest time.Duration) {
 }
 
 // Finish takes the offsets at which the partitions end, once Run has returned and consumers are still reading. Where a group has read up to
-// the end, what was acknowledged at last and is not there is lost. Copies cannot tell: another one may have read it.
+// the end, what is not there is lost: what was acknowledged at last, and what is missing before it and would be waited for otherwise. Copies cannot tell: another one may have read it.
 func (e *Engine) Finish(ends []int64) {
 	if e.c.Share.Count > 1 {
 		return
@@ -319,18 +319,14 @@ func (e *Engine) Finish(ends []int64) {
 		behind = int64(len(e.workers))
 	}
 	for g, v := range e.verify {
-		whole := true
 		for p := range e.reached[g] {
 			if at := e.reached[g][p].Load(); p >= len(ends) || at < ends[p]-behind || at == 0 && ends[p] > 0 {
-				whole = false
 				continue
 			}
 			for _, w := range e.workers {
 				v.Ended(int32(p), uint32(w.n), w.sequence[p])
 			}
-		}
-		if whole {
-			v.Sweep(true) // nothing can close a gap any more, so none has to be waited for
+			v.Closed(int32(p))
 		}
 	}
 }

@@ -89,6 +89,10 @@ func against(t *testing.T, b *kafkatest.Broker, w workload.Workload, rate float6
 		t.Errorf("run: %v", err)
 	}
 	e.Settle(t.Context(), patience)
+	if ends, err = k.Ends(t.Context(), partitions); err != nil {
+		t.Error(err)
+	}
+	e.Finish(ends)
 	stopConsuming()
 	group.Wait()
 	return e
@@ -113,7 +117,7 @@ name: restartable
 payload: {bytes: 500, compressibility: 0.5}
 warmup: 1s
 topic: {partitions: 4}
-producer: {clients: 2, acks: all, in_flight: 2000, give_up: 2m}
+producer: {clients: 2, acks: all, in_flight: 200, give_up: 2m}
 `
 
 // One broker serves all of these: starting one takes longer than most of them.
@@ -229,7 +233,7 @@ func restart(t *testing.T, b *kafkatest.Broker) {
 		b.Restart(t)
 		restarted = time.Since(began)
 		before := e.Totals()
-		back = until(t, "acknowledged again", 2*time.Minute, func() bool { return e.Totals().Acked > before.Acked+100 })
+		back = until(t, "acknowledged again", 2*time.Minute, func() bool { return e.Totals().Acked > before.Acked+20 })
 		until(t, "ready", patience, func() bool { return e.Ready() == nil && e.Outstanding() < 100 })
 	})
 	t.Logf("acknowledging again %v after the broker was back", back.Round(time.Millisecond))

@@ -43,7 +43,7 @@ func TestEveryMode(t *testing.T) {
 		"snappy":                          {b.Addr, producer("codec: snappy")},
 		"lz4":                             {b.Addr, producer("codec: lz4")},
 		"zstd":                            {b.Addr, producer("codec: zstd")},
-		"zstd in batches":                 {b.Addr, producer("codec: zstd, linger: 5ms, batch: 10, max_batch: 10, sticky: 10")},
+		"zstd in batches":                 {b.Addr, producer("codec: zstd, linger: 100ms, batch: 10, max_batch: 10, sticky: 10")},
 		"batches of time alone":           {b.Addr, producer("linger: 5ms")},
 		"one record in each request":      {b.Addr, producer("max_batch: 1")},
 		"TLS":                             {s.TLSAddr, security(tls + "}")},

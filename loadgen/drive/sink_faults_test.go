@@ -150,6 +150,9 @@ func TestFaultsOnTheWayToARealBroker(t *testing.T) {
 			if total.Failed > 0 || total.Offered != total.Acked || faults.Lost+faults.Corrupted > 0 || e.Outstanding() > 0 {
 				t.Errorf("got %d offered, %d acknowledged, %d failed, %+v, %d outstanding", total.Offered, total.Acked, total.Failed, faults, e.Outstanding())
 			}
+			if total.Consumed != total.Acked+faults.Duplicated+faults.Redelivered {
+				t.Errorf("got %d acknowledged and %d consumed with %+v", total.Acked, total.Consumed, faults)
+			}
 			if faults.Reordered > 0 {
 				t.Errorf("got %d records out of order", faults.Reordered)
 			}

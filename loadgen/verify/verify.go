@@ -182,6 +182,14 @@ func (v *Verifier) Ended(part int32, producer uint32, sequence uint64) {
 	}
 }
 
+// Closed says that nobody writes to the partition any more and our consumers have read it to its end: nothing can close a gap there, so every
+// one of our own run counts.
+func (v *Verifier) Closed(part int32) {
+	if p := v.partition(part); p != nil {
+		p.sweep(v.c.Now(), true)
+	}
+}
+
 // Sweep declares gaps of our own run lost that have been open for the grace time, and forgets streams of other runs that have ended. Call
 // it every second or so; with all true, at the end, every gap of our own counts.
 func (v *Verifier) Sweep(all bool) {
