@@ -43,6 +43,10 @@ func killed(t *testing.T, l *lab, up []string) {
 			if len(pids) != 1 {
 				t.Fatalf("processes: %v", pids)
 			}
+			// A trial is under way: two have ended in peace.
+			if n := len(ended(l.records(t))); victim.name == "tuner" && n != 2 {
+				t.Fatalf("%d trials ended before the tuner is killed, want it killed in the third", n)
+			}
 			began := time.Now()
 			if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
 				t.Fatal(err)
