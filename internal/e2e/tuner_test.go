@@ -229,7 +229,7 @@ func changesVisible(t *testing.T, l *lab, records []ledger.Record) {
 		if !told(reason, words...) {
 			t.Errorf("trial %d: no Event %s with all of %q", r.Trial, reason, words)
 		}
-		query := fmt.Sprintf(`count(tuner_change_timestamp_seconds{trial="%d",outcome=%q,old="%d",new="%d"})`, r.Trial, outcome, c.Old, c.New)
+		query := fmt.Sprintf(`count(tuner_change_timestamp_seconds{trial="%d",outcome=%q,old=%q,new=%q})`, r.Trial, outcome, c.OldText, c.NewText)
 		eventually(t, time.Minute, query, func() error { // the newest has to be scraped first
 			n, err := l.value(ctx, query)
 			if err == nil && n != 1 {
