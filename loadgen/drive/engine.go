@@ -309,7 +309,8 @@ func (e *Engine) Settle(ctx context.Context, longest time.Duration) {
 }
 
 // Finish takes the offsets at which the partitions end, once Run has returned and consumers are still reading. Where a group has read up to
-// the end, what is not there is lost: what was acknowledged at last, and what is missing before it and would be waited for otherwise. Copies cannot tell: another one may have read it.
+// the end, what is not there is lost: what was acknowledged at last, and what is missing before it and would be waited for otherwise. Copies
+// cannot tell: another one may have read it.
 func (e *Engine) Finish(ends []int64) {
 	if e.c.Share.Count > 1 {
 		return
