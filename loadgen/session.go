@@ -182,6 +182,10 @@ func (s *session) engine(ctx, consuming context.Context, c drive.Config, step fu
 	var group errgroup.Group
 	group.Go(func() error { return e.Watch(watching, step) })
 	err = e.Run(ctx, s.cluster, drainProducers)
+	if s.mode == report.ModeSearch {
+		// What a trial has left would be in the next one's latency.
+		e.Settle(ctx, s.workload.Producer.GiveUp)
+	}
 	e.Settle(consuming, drainConsumers)
 	if consuming.Err() == nil { // also where nothing is outstanding: a gap that later records have shown is not
 		ending, stop := context.WithTimeout(consuming, readEnds)

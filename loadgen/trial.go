@@ -11,10 +11,13 @@ import (
 )
 
 // search tries rates, each with an engine of its own: clients, warm-up and histograms are fresh, and only the consumers stay. The report is
-// that of the highest rate that met the SLO, or else of the last trial, and tells of all of them.
+// that of the highest rate that met the SLO, or else of the last trial, and tells of all of them. What got lost or damaged in any of them is in it.
 func (s *session) search(ctx, consuming context.Context) (*report.Report, error) {
 	c := s.find
-	var best, last *report.Report
+	var (
+		best, last *report.Report
+		faults     report.Faults
+	)
 	c.Progress = func(t search.Trial) {
 		s.log.Info(t.String())
 		if t.Verdict == search.Meets && (best == nil || t.Outcome.Acked > best.Summary().PerSecond.Acked) {
@@ -26,7 +29,9 @@ func (s *session) search(ctx, consuming context.Context) (*report.Report, error)
 			o   search.Outcome
 			err error
 		)
-		o, last, err = s.trial(ctx, consuming, rate)
+		if o, last, err = s.trial(ctx, consuming, rate); last != nil {
+			faults.Add(last.Faults)
+		}
 		return o, err
 	})
 	s.log.Info(result.String())
@@ -34,7 +39,7 @@ func (s *session) search(ctx, consuming context.Context) (*report.Report, error)
 		best = last
 	}
 	if best != nil {
-		best.Search = report.NewSearch(result)
+		best.Search, best.Faults = report.NewSearch(result), faults
 	}
 	return best, err
 }

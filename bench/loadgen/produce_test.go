@@ -109,16 +109,35 @@ func report(b *testing.B, all []string, results map[string][]outcome, size int) 
 		b.Fatal(err)
 	}
 	b.Log(text.String())
-	for _, m := range []struct {
-		unit  string
-		value float64
-	}{
-		{"rate/perf-test", rate[ours] / rate[java]}, {"rate/perf-test-from-file", rate[ours] / rate[file]},
-		{"rate/sarama", rate[ours] / rate[bare]}, {"cpu/sarama", cpu[ours] / cpu[bare]},
-	} {
-		b.ReportMetric(m.value, m.unit)
+	goal := 1.5
+	if size < 1024 {
+		goal = 0.9 // where a record costs less than making it
+	}
+	atLeast(b, "rate/perf-test", rate[ours]/rate[java], goal)
+	atMost(b, "cpu/sarama", cpu[ours]/cpu[bare], 1.10)
+	b.ReportMetric(rate[ours]/rate[file], "rate/perf-test-from-file")
+	b.ReportMetric(rate[ours]/rate[bare], "rate/sarama")
+	if size == 1024 {
+		atMost(b, "MB-resident", slices.Max(each(results[ours], func(o outcome) float64 { return float64(o.RSS) / 1e6 })), 150)
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// atMost reports a figure, and fails where it is beyond its goal.
+func atMost(b *testing.B, unit string, value, goal float64) {
+	b.Helper()
+	b.ReportMetric(value, unit)
+	if !(value <= goal) {
+		b.Errorf("%s: got %.4g, want at most %.4g", unit, value, goal)
+	}
+}
+
+func atLeast(b *testing.B, unit string, value, goal float64) {
+	b.Helper()
+	b.ReportMetric(value, unit)
+	if !(value >= goal) {
+		b.Errorf("%s: got %.4g, want at least %.4g", unit, value, goal)
+	}
 }
 
 func each(all []outcome, of func(outcome) float64) []float64 {

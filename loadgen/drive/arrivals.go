@@ -49,12 +49,14 @@ func (a *arrivals) record(own bool, p phase, latency time.Duration, bytes int) {
 // Arrived counts a consumed record. Records of one group and partition come one at a time.
 func (e *Engine) Arrived(r Arrival) {
 	now := e.clock.Now()
-	if r.Group >= len(e.verify) || int(r.Partition) >= e.c.Partitions {
+	if r.Group >= len(e.verify) {
 		return
 	}
 	a := e.arrived[(r.Group*e.c.Partitions+int(r.Partition))%stripes]
 	v := e.verify[r.Group]
-	e.reached[r.Group][r.Partition].Store(r.Offset + 1)
+	if int(r.Partition) < e.c.Partitions { // one that was added since has nothing of ours, and its records count all the same
+		e.reached[r.Group][r.Partition].Store(r.Offset + 1)
+	}
 	var (
 		s   stamp.Stamp
 		err error

@@ -189,7 +189,7 @@ func TestScaleAStallShowsInFullInTheResponseTime(t *testing.T) {
 
 func TestScaleTheScheduleIsKept(t *testing.T) {
 	t.Parallel()
-	for _, rate := range []float64{100, 1000, 10000} {
+	for _, rate := range []float64{100, 1000, 10000, 100000} {
 		if rate > 1000 {
 			withoutRaceDetector(t)
 		}
@@ -198,8 +198,26 @@ func TestScaleTheScheduleIsKept(t *testing.T) {
 			b := &broker{latency: ms, down: never}
 			e := play(t, drive.Config{Workload: w, Rate: rate, Catchup: time.Minute}, b, 10*time.Second, nil)
 			total := e.Totals()
-			if off := math.Abs(float64(total.Offered)/(rate*10) - 1); off > 0.001 {
-				t.Errorf("rate %v: got %d offered in 10 s", rate, total.Offered)
+			if off := math.Abs(float64(total.Sent)/(rate*10) - 1); off > 0.001 || total.Offered != total.Sent {
+				t.Errorf("rate %v: got %d offered and %d sent in 10 s", rate, total.Offered, total.Sent)
+			}
+			r, err := e.Report()
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := 0
+			for _, p := range r.Series.Points {
+				if p.Seconds < 0.99 {
+					continue
+				}
+				whole++
+				// One record at the edge of a second may be in the next.
+				if off := math.Abs(float64(p.Sent) - rate*p.Seconds); off > max(1, 0.01*rate) {
+					t.Errorf("rate %v: got %d sent in a second of %v s", rate, p.Sent, p.Seconds)
+				}
+			}
+			if whole < 9 {
+				t.Errorf("rate %v: got %d whole seconds of ten", rate, whole)
 			}
 			if lag, _ := total.Lag.Quantile(0.99); lag > 2*ms {
 				t.Errorf("rate %v: got a schedule lag of %v", rate, lag)

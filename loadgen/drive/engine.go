@@ -223,7 +223,11 @@ func (e *Engine) Run(ctx context.Context, out Outlet, drain time.Duration) error
 	defer stop()
 	for _, w := range e.workers {
 		var err error
-		if w.sink, err = out.Open(w.n, w.done); err != nil {
+		w.sink, err = within(ctx, func() (Sink, error) { return out.Open(w.n, w.done) })
+		if ctx.Err() != nil {
+			return e.leave(ctx) // ended before it began
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("open producer %d: %w", w.n, err), e.leave(ctx))
 		}
 	}
@@ -311,17 +315,20 @@ func (e *Engine) Settle(ctx context.Context, longest time.Duration) {
 // Finish takes the offsets at which the partitions end, once Run has returned and consumers are still reading. Where a group has read up to
 // the end, what is not there is lost: what was acknowledged at last, and what is missing before it and would be waited for otherwise. Copies
 // cannot tell: another one may have read it.
+//
+// The ends of transactions, and what was aborted, have offsets that readers never see. There a group has read everything when it has seen the last
+// record of each producer; what is missing then is missing in between.
 func (e *Engine) Finish(ends []int64) {
 	if e.c.Share.Count > 1 {
 		return
 	}
-	behind := int64(0) // the ends of transactions have offsets too
-	if e.c.Workload.Producer.Transactions.Records > 0 {
-		behind = int64(len(e.workers))
+	transactions := e.c.Workload.Producer.Transactions.Records > 0
+	if transactions && e.Outstanding() > 0 {
+		return
 	}
 	for g, v := range e.verify {
 		for p := range e.reached[g] {
-			if at := e.reached[g][p].Load(); p >= len(ends) || at < ends[p]-behind || at == 0 && ends[p] > 0 {
+			if at := e.reached[g][p].Load(); !transactions && (p >= len(ends) || at < ends[p] || at == 0 && ends[p] > 0) {
 				continue
 			}
 			for _, w := range e.workers {
@@ -399,6 +406,23 @@ func (e *Engine) Outstanding() uint64 {
 		seen = min(seen, v.Seen())
 	}
 	return due + issued - seen
+}
+
+// unverified is how many records nobody knows anything of, once everything that can be settled has been: those behind which nothing was read, and those
+// that are missing where more may come. Of what other copies consume this one knows nothing.
+func (e *Engine) unverified() (n uint64) {
+	var issued uint64
+	for _, w := range e.workers {
+		_, i := w.outstanding(e.clock.Now())
+		issued += i
+	}
+	for _, v := range e.verify {
+		n += v.Missing()
+		if e.c.Share.Count < 2 {
+			n += issued - min(issued, v.Seen())
+		}
+	}
+	return n
 }
 
 // Faults are the records that were lost, duplicated, reordered, corrupted or read without having been committed so far, in any group; and those that

@@ -84,11 +84,9 @@ func beginDraining(t *testing.T, b *kafkatest.Broker, addr, topic string, w work
 	var eating, sending context.Context
 	eating, l.stopEating = context.WithCancel(t.Context())
 	sending, l.stopSending = context.WithCancel(t.Context())
-	l.group.Go(func() {
-		if err := l.kafka.Consume(eating, 0, l.engine); err != nil {
-			t.Errorf("consume: %v", err)
-		}
-	})
+	for n := range w.Consumer.Groups * w.Consumer.Clients {
+		l.consume(t, eating, n)
+	}
 	l.group.Go(func() {
 		if err := l.engine.Watch(eating, nil); err != nil {
 			t.Errorf("watch: %v", err)
@@ -101,6 +99,20 @@ func beginDraining(t *testing.T, b *kafkatest.Broker, addr, topic string, w work
 		l.group.Wait()
 	})
 	return l
+}
+
+// consume starts consumer n, which reads until ctx ends or it is left.
+func (l *load) consume(t *testing.T, ctx context.Context, n int) (leave func()) {
+	ctx, end := context.WithCancel(ctx)
+	left := make(chan struct{})
+	l.group.Go(func() {
+		defer close(left)
+		defer end()
+		if err := l.kafka.Consume(ctx, n, l.engine); err != nil {
+			t.Errorf("consume: %v", err)
+		}
+	})
+	return func() { end(); <-left }
 }
 
 // end stops sending, waits for what is to come, and gives the sums.

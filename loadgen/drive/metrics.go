@@ -119,7 +119,9 @@ func NewCollector(e *Engine, slo time.Duration) *Collector {
 	counter("records_acked_total", "Records acknowledged.", func(t *Totals) uint64 { return t.Acked })
 	counter("records_failed_total", "Records given up, whether they were sent or not.", func(t *Totals) uint64 { return t.Failed })
 	counter("records_aborted_total", "Records of transactions that were aborted on purpose: neither acknowledged nor failed.", func(t *Totals) uint64 { return t.Aborted })
-	counter("records_retried_total", "Further attempts to send a record; those of transactional clients are not seen.", func(t *Totals) uint64 { return t.Retried })
+	if e.c.Workload.Producer.Transactions.Records == 0 {
+		counter("records_retried_total", "Further attempts to send a record. Absent with transactions, whose clients do not tell.", func(t *Totals) uint64 { return t.Retried })
+	}
 	counter("records_consumed_total", "Records consumed, those of other runs included, once for each consumer group.", func(t *Totals) uint64 { return t.Consumed })
 	counter("acked_bytes_total", "Bytes of the values of records acknowledged.", func(t *Totals) uint64 { return t.AckedBytes })
 	counter("consumed_bytes_total", "Bytes of the values of records consumed.", func(t *Totals) uint64 { return t.ConsumedBytes })
@@ -128,7 +130,8 @@ func NewCollector(e *Engine, slo time.Duration) *Collector {
 	found("records_reordered_total", "Records that arrived after a later one of the same producer and partition.", func(e *Engine) uint64 { return e.Faults().Reordered })
 	found("records_corrupted_total", "Records that arrived damaged.", func(e *Engine) uint64 { return e.Faults().Corrupted })
 	found("records_uncommitted_total", "Records of aborted transactions that reached a reader of committed records.", func(e *Engine) uint64 { return e.Faults().Uncommitted })
-	found("records_foreign_total", "Records consumed that carry no stamp: another program's.", (*Engine).foreign)
+	found("records_redelivered_total", "Records consumed again after a rebalance: consumers went back to where they had committed.", func(e *Engine) uint64 { return e.Faults().Redelivered })
+	found("records_foreign_total", "Records consumed that carry no stamp: another program's, or damaged beyond recognition. They are in no other count.", (*Engine).foreign)
 	found("clock_skew_total", "Records consumed before their intended send time; counted as zero latency.", (*Engine).skewed)
 	return c
 }

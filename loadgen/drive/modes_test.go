@@ -1,6 +1,8 @@
 package drive_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,15 @@ func TestEveryMode(t *testing.T) {
 	b := kafkatest.Start(t, kafkatest.Secure(t))
 	s := b.Secured
 	tls := "tls: {enabled: true, ca_file: " + s.CAFile
+	secret, err := os.ReadFile(s.PasswordFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endpoint := s.Issuer.Endpoint(t, "lab", strings.TrimSpace(string(secret)), time.Minute)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(s.Issuer.Token(t, time.Hour)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	sasl := func(mechanism string) string {
 		return "sasl: {mechanism: " + mechanism + ", username: " + kafkatest.User + ", password_file: " + s.PasswordFile + "}"
 	}
@@ -51,6 +62,8 @@ func TestEveryMode(t *testing.T) {
 		"SASL PLAIN":                      {s.SASLAddr, security(sasl("PLAIN"))},
 		"SASL SCRAM-SHA-256":              {s.SASLAddr, security(sasl("SCRAM-SHA-256"))},
 		"SASL SCRAM-SHA-512":              {s.SASLAddr, security(sasl("SCRAM-SHA-512"))},
+		"SASL OAUTHBEARER, endpoint":      {s.OAuthAddr, security("sasl: {mechanism: OAUTHBEARER, oauth: {token_url: '" + endpoint.URL + "', client_id: lab, client_secret_file: " + s.PasswordFile + "}}")},
+		"SASL OAUTHBEARER, file":          {s.OAuthAddr, security("sasl: {mechanism: OAUTHBEARER, oauth: {token_file: " + token + "}}")},
 		"SASL PLAIN inside TLS":           {s.SASLTLSAddr, security(tls + "}, " + sasl("PLAIN"))},
 		"SASL SCRAM-SHA-512 inside TLS":   {s.SASLTLSAddr, security(tls + "}, " + sasl("SCRAM-SHA-512"))},
 		"transactions, SASL and TLS":      {s.SASLTLSAddr, producer(transactions+"transactions: {records: 20, abort_rate: 0.2}") + "\nsecurity: {" + tls + "}, " + sasl("SCRAM-SHA-256") + "}"},
@@ -102,6 +115,27 @@ func TestEveryMode(t *testing.T) {
 		})
 	}
 	t.Run("what transactions promise", func(t *testing.T) { promises(t, b) })
+	t.Run("two groups, in which consumers come and go", func(t *testing.T) { rebalanced(t, b) })
+}
+
+// Each group reads everything, and of what a consumer had not committed when it left, or another came, its successor may read some again.
+func rebalanced(t *testing.T, b *kafkatest.Broker) {
+	l := begin(t, b, b.Addr, "groups", mustWorkload(t, "name: mode\nwarmup: 0s\npayload: {bytes: 300}\ntopic: {partitions: 6}\nproducer: {clients: 2}\n"+
+		"consumer: {group: groups, groups: 2, clients: 2, max_wait: 20ms}\n"), 100)
+	more := func(what string) {
+		t.Helper()
+		before := l.engine.Totals().Consumed
+		until(t, what, 2*time.Minute, func() bool { return l.engine.Totals().Consumed > before+400 })
+	}
+	more("records consumed by both groups")
+	leave := l.consume(t, t.Context(), 0) // another member of the first group
+	more("records consumed by three in one group")
+	leave()
+	more("records consumed after one has left")
+	total, faults := l.end(t), l.engine.Faults()
+	if total.Acked == 0 || total.Failed > 0 || total.Consumed != 2*total.Acked+faults.Redelivered || faults.Lost+faults.Duplicated+faults.Reordered+faults.Corrupted > 0 {
+		t.Errorf("got %d offered, %d acknowledged, %d failed, %d consumed, %+v", total.Offered, total.Acked, total.Failed, total.Consumed, faults)
+	}
 }
 
 // What the engine counts is compared with what another client finds in the topic.

@@ -27,7 +27,7 @@ func (e *Engine) Report() (*report.Report, error) {
 		Lasted: e.Lasted().Seconds(), WarmUp: phaseOf(e.totals(warmup)), Measured: phaseOf(e.totals(measure)),
 		Faults: report.Faults{
 			Lost: faults.Lost, Duplicated: faults.Duplicated, Reordered: faults.Reordered, Corrupted: faults.Corrupted, Uncommitted: faults.Uncommitted,
-			Foreign: e.foreign(), Skewed: e.skewed(), Named: e.errors.log.faults(),
+			Unverified: e.unverified(), Redelivered: faults.Redelivered, Foreign: e.foreign(), Skewed: e.skewed(), Named: e.errors.log.faults(),
 		},
 		Errors: e.errors.counts(), Generators: []report.Generator{e.generator()}, Series: e.series(),
 	}

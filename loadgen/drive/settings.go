@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/kafkalab/kafkalab/loadgen/report"
 )
 
 // Settings are the settings of the clients as they take effect, those of sarama and our own, for the report. They hold no secret.
@@ -33,6 +35,7 @@ func (k Kafka) Settings() (map[string]string, error) {
 		"producer.request.timeout":     p.Producer.Timeout.String(),
 		"producer.give_up":             w.Producer.GiveUp.String(),
 		"producer.retry.backoff":       p.Producer.Retry.Backoff.String(),
+		report.SettingRetries:          "counted",
 		"producer.partitioner":         "round robin, " + fmt.Sprint(w.Producer.Sticky) + " in a row",
 		"producer.transaction.records": limit(w.Producer.Transactions.Records, "no transactions"),
 		"producer.transaction.aborted": fmt.Sprint(w.Producer.Transactions.AbortRate),
@@ -44,6 +47,7 @@ func (k Kafka) Settings() (map[string]string, error) {
 	}
 	if n := w.Producer.Transactions.Records; n > 0 {
 		out["producer.requests.in_flight"] = "1" // sarama's condition
+		out[report.SettingRetries] = report.RetriesUnseen
 		out["producer.transaction.records"] = fmt.Sprint(min(n, w.Slots()))
 	}
 	if w.Keys.Length() > 0 {

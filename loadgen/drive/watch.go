@@ -121,7 +121,7 @@ func (e *Engine) look(now time.Duration) uint64 {
 	w.point.Target += e.Rate() * (now - last).Seconds() // ticks come late on a busy machine, and some not at all
 	if e.clock.Wall(now)/int64(time.Second) != e.clock.Wall(w.second.at)/int64(time.Second) {
 		for _, v := range e.verify {
-			v.Sweep(false)
+			v.Sweep()
 		}
 		e.passed(now)
 	}

@@ -25,7 +25,7 @@ func full(t *testing.T) *report.Report {
 	t.Helper()
 	r, _ := made{seconds: 15}.make(t)
 	r.MaxRate = 5000
-	r.Faults = report.Faults{Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, Uncommitted: 7, Foreign: 5, Skewed: 6, Named: []string{"lost: lab/3, run a1, producer 0, sequence 17"}}
+	r.Faults = report.Faults{Lost: 1, Duplicated: 2, Reordered: 3, Corrupted: 4, Uncommitted: 7, Unverified: 9, Redelivered: 8, Foreign: 5, Skewed: 6, Named: []string{"lost: lab/3, run a1, producer 0, sequence 17"}}
 	r.Errors = map[string]uint64{"timed out": 2}
 	r.Warnings = []string{"a warning"}
 	r.Search = report.NewSearch(search.Result{Kind: search.Found, Rate: 1000, Low: 950, High: 1050, Why: "known within 5 %", Trials: []search.Trial{{
@@ -98,7 +98,7 @@ func TestADamagedDocumentIsRefusedWithTheFieldsName(t *testing.T) {
 		to   any
 		want string
 	}{
-		"another version":              {"schema", 1, "schema: must be 2, another version of loadgen has written this (got 1)"},
+		"another version":              {"schema", 1, "schema: must be 3, another version of loadgen has written this (got 1)"},
 		"no version":                   {"schema", nil, "schema: is missing"},
 		"a version in words":           {"schema", "one", "schema: must be a value of type int (got \"one\")"},
 		"an unknown field":             {"topics", 1, "topics: there is no such field"},

@@ -82,7 +82,7 @@ func (m *Report) add(r *Report) {
 	m.MaxRate += r.MaxRate
 	m.WarmUp.add(r.WarmUp)
 	m.Measured.add(r.Measured)
-	m.Faults.add(r.Faults)
+	m.Faults.Add(r.Faults)
 	m.Errors = addCounts(m.Errors, r.Errors)
 	for _, k := range slices.Sorted(maps.Keys(r.Settings)) {
 		switch v, there := m.Settings[k]; {
@@ -101,12 +101,15 @@ func (m *Report) add(r *Report) {
 	m.Series = m.Series.merge(r.Series)
 }
 
-func (f *Faults) add(o Faults) {
+// Add takes the faults of another run, or of another process of this one, into account.
+func (f *Faults) Add(o Faults) {
 	f.Lost += o.Lost
 	f.Duplicated += o.Duplicated
 	f.Reordered += o.Reordered
 	f.Corrupted += o.Corrupted
 	f.Uncommitted += o.Uncommitted
+	f.Unverified += o.Unverified
+	f.Redelivered += o.Redelivered
 	f.Foreign += o.Foreign
 	f.Skewed += o.Skewed
 	f.Named = append(f.Named, o.Named...)

@@ -148,7 +148,7 @@ func TestOtherRunsAreRefused(t *testing.T) {
 		change func(*report.Report)
 		want   string
 	}{
-		"another schema":            {func(r *report.Report) { r.Schema = 1 }, "report 2: schema: must be that of the first report, 2 (got 1)"},
+		"another schema":            {func(r *report.Report) { r.Schema = 1 }, "report 2: schema: must be that of the first report, 3 (got 1)"},
 		"another mode":              {func(r *report.Report) { r.Mode = report.ModeSLO }, "report 2: mode: must be that of the first report, run (got slo)"},
 		"another workload":          {func(r *report.Report) { r.Workload.Name = "bulk" }, "report 2: workload.name: must be that of the first report, sample (got bulk)"},
 		"the workload changed":      {func(r *report.Report) { r.Workload = other }, "report 2: workload.config.producer.acks: must be that of the first report, all (got leader)"},
@@ -179,5 +179,33 @@ func TestOtherRunsAreRefused(t *testing.T) {
 	a.Mode, b.Mode = report.ModeSearch, report.ModeSearch
 	if _, err := report.Merge(a, b); err == nil || !strings.Contains(err.Error(), "searches cannot be merged") {
 		t.Errorf("two searches: got %v", err)
+	}
+}
+
+// What one copy sent others consume: only all of them together can say that something has not arrived.
+func TestCopiesKnowTogetherWhatHasNotArrived(t *testing.T) {
+	a, _ := made{run: "a"}.make(t)
+	b, _ := made{run: "b"}.make(t)
+	for _, r := range []*report.Report{a, b} {
+		r.Copies, r.Groups = 2, 1
+	}
+	a.Measured.Consumed += 300
+	b.Measured.Consumed -= 320
+	if n := a.Unverified() + b.Unverified(); n != 0 {
+		t.Errorf("got %d of single copies, want nothing said", n)
+	}
+	if got := strings.Join(a.Summary().Warnings, "; "); !strings.Contains(got, "one copy of 2") {
+		t.Errorf("got %q, want a warning that one copy does not know", got)
+	}
+	m, err := report.Merge(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := m.Unverified(); n != 20 {
+		t.Errorf("got %d, want the 20 that were acknowledged and not consumed", n)
+	}
+	m.Faults.Lost = 20
+	if n := m.Unverified(); n != 0 {
+		t.Errorf("got %d, want none: they are known to be lost", n)
 	}
 }

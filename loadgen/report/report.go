@@ -20,7 +20,7 @@ import (
 )
 
 // Schema is the version of the document. It changes when a field changes its meaning, appears or goes.
-const Schema = 2
+const Schema = 3
 
 // The modes.
 const (
@@ -110,13 +110,15 @@ type Phase struct {
 	EndToEnd hist.Packed `json:"end_to_end"`   // consumed − intended
 }
 
-// Faults are records that were not delivered exactly once, in order and undamaged.
+// Faults are records that were not delivered exactly once, in order and undamaged. Of a search they are those of all its trials.
 type Faults struct {
 	Lost        uint64   `json:"lost"`
 	Duplicated  uint64   `json:"duplicated"`
 	Reordered   uint64   `json:"reordered"`
 	Corrupted   uint64   `json:"corrupted"`
 	Uncommitted uint64   `json:"uncommitted"` // of an aborted transaction, and seen by a reader of committed records
+	Unverified  uint64   `json:"unverified"`  // acknowledged, and neither known to have arrived nor known to be lost when the run ended
+	Redelivered uint64   `json:"redelivered"` // consumed again after a rebalance, in which a consumer goes back to where it has committed: no fault of the cluster
 	Foreign     uint64   `json:"foreign"`     // another program's, without a stamp
 	Skewed      uint64   `json:"skewed"`      // consumed before their intended send time, by two clocks that differ
 	Named       []string `json:"named"`       // the first of them, at most MaxNamed
@@ -219,9 +221,9 @@ type Limit string
 
 // The limits.
 const (
-	LimitTarget    Limit = "target reached" // nothing: the rate asked for was served
-	LimitGenerator Limit = "generator"      // this program, or the machine that it runs on
-	LimitBroker    Limit = "broker"         // Kafka, or the way to it
-	LimitErrors    Limit = "errors"         // records failed: what was measured is that
-	LimitUnknown   Limit = "unknown"        // too little was measured
+	LimitTarget    Limit = "target reached"    // nothing: the rate asked for was served
+	LimitGenerator Limit = "generator-limited" // this program, or the machine that it runs on
+	LimitBroker    Limit = "broker"            // Kafka, or the way to it
+	LimitErrors    Limit = "errors"            // records failed: what was measured is that
+	LimitUnknown   Limit = "unknown"           // too little was measured
 )

@@ -22,6 +22,9 @@ func (r *Report) Table(out io.Writer) error {
 	t.latency(s)
 	t.section("errors", errorLines(r.Errors))
 	t.section("faults by name", r.Faults.Named)
+	if len(r.Faults.Named) == MaxNamed {
+		t.line("  no more than %d are named here; the log has others", MaxNamed)
+	}
 	t.section("warnings", s.Warnings)
 	t.section("client settings", settingLines(r.Settings))
 	if err := w.Flush(); err != nil {
@@ -77,8 +80,11 @@ func (r *Report) rows(s Summary) (counters, faults []row) {
 	per := s.PerSecond
 	counters = []row{
 		{"offered", p.Offered, per.Offered, 0}, {"acknowledged", p.Acked, per.Acked, per.AckedBytes}, {"failed", p.Failed, per.Failed, 0},
-		{"retried", p.Retried, per.Retried, 0}, {"consumed", p.Consumed, per.Consumed, per.ConsumedBytes},
 	}
+	if r.Settings[SettingRetries] != RetriesUnseen {
+		counters = append(counters, row{"retried", p.Retried, per.Retried, 0})
+	}
+	counters = append(counters, row{"consumed", p.Consumed, per.Consumed, per.ConsumedBytes})
 	if p.Aborted > 0 {
 		counters = append(counters, row{"aborted", p.Aborted, per.Aborted, 0})
 	}
@@ -87,8 +93,17 @@ func (r *Report) rows(s Summary) (counters, faults []row) {
 	if p.Aborted > 0 || f.Uncommitted > 0 {
 		found = append(found, row{Name: "uncommitted", Total: f.Uncommitted})
 	}
+	if n := r.Unverified(); n > 0 {
+		found = append(found, row{Name: "not known", Total: n})
+	}
 	return counters, found
 }
+
+// Retries of transactional clients are made where nobody sees them: what is not known is left out of the table.
+const (
+	SettingRetries = "producer.retries"
+	RetriesUnseen  = "by the client, not counted"
+)
 
 func (t table) records(r *Report, s Summary) {
 	counters, faults := r.rows(s)

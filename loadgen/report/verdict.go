@@ -158,6 +158,9 @@ func (s *SLOResult) String() string {
 	if s.P99 == 0 && !s.Met {
 		return fmt.Sprintf("no %s latency was measured to hold against the SLO of %s", title(s.Of), seconds(s.Target))
 	}
+	if s.Failed > 0 {
+		return fmt.Sprintf("P99 of %s, %s for those that arrived, with %s that failed %s the SLO of %s", title(s.Of), seconds(s.P99), records(s.Failed), is, seconds(s.Target))
+	}
 	return fmt.Sprintf("P99 of %s, %s, %s the SLO of %s", title(s.Of), seconds(s.P99), is, seconds(s.Target))
 }
 

@@ -137,7 +137,9 @@ func TestTheFiguresGiveRiseToWarnings(t *testing.T) {
 	}{
 		"a run within its warm-up": {func(r *report.Report) { r.Measured, r.Lasted = report.Phase{}, 8 }, "the run ended within its warm-up of 10 s: the figures are those of the warm-up"},
 		"clocks that differ":       {func(r *report.Report) { r.Faults.Skewed = 1 }, "1 record consumed before they were meant to be sent"},
-		"another program's":        {func(r *report.Report) { r.Faults.Foreign = 1500 }, "1,500 records consumed that another program has sent to the topic"},
+		"read again":               {func(r *report.Report) { r.Faults.Redelivered = 12 }, "12 records consumed again after a rebalance"},
+		"nothing known at the end": {func(r *report.Report) { r.Faults.Unverified = 7 }, "7 records acknowledged of which nothing was known when the run ended"},
+		"another program's":        {func(r *report.Report) { r.Faults.Foreign = 1500 }, "1,500 records consumed without a stamp: another program has sent them"},
 		"few records":              {func(r *report.Report) { r.Measured.Lag = spread(900, 1, 2) }, "fewer than 10 records are beyond P99.9 of schedule lag: the percentile is uncertain"},
 		"the report's own":         {func(r *report.Report) { r.Warnings = []string{"linger"} }, "linger"},
 	} {
@@ -151,5 +153,42 @@ func TestTheFiguresGiveRiseToWarnings(t *testing.T) {
 	}
 	if got := healthy.Summary().Warnings; len(got) != 0 {
 		t.Errorf("a healthy run: got %q", got)
+	}
+}
+
+// A record that failed has never come, so it is later than all that came: where more than one in a hundred failed the SLO is not met, however soon the
+// others came.
+func TestRecordsThatFailedAreLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		failed, groups uint64
+		late           int // of a hundred that came
+		want           bool
+	}{
+		"none":                                 {0, 1, 0, true},
+		"a few":                                {50, 1, 0, true},
+		"one in fifty":                         {200, 1, 0, false},
+		"as many as came":                      {10000, 1, 0, false},
+		"the same, of two groups":              {100, 2, 0, false},
+		"few beside few that came late":        {60, 1, 0, true},
+		"few beside one in a hundred too late": {60, 1, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := 0
+			r, _ := made{latency: func(*rand.Rand, int) time.Duration {
+				if n++; n%100 < c.late {
+					return time.Second
+				}
+				return 10 * time.Millisecond
+			}}.make(t)
+			r.Groups = int(c.groups)
+			r.Measured.Failed, r.Measured.Offered = c.failed, r.Measured.Offered+c.failed
+			got := r.Summary().SLO
+			if got.Met != c.want || got.Failed != c.failed {
+				t.Errorf("got %+v, want met: %v", got, c.want)
+			}
+			if said := got.String(); c.failed > 0 && !strings.Contains(said, "that failed") {
+				t.Errorf("got %q, want it to speak of those that failed", said)
+			}
+		})
 	}
 }

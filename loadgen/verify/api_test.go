@@ -63,7 +63,7 @@ func TestSeenCountsWhatIsBehindUs(t *testing.T) {
 	if got := b.Seen(); got != 9 {
 		t.Errorf("after another run's record: got %d, want 9", got)
 	}
-	b.Sweep(true)
+	b.close()
 	if got := b.Missing(); got != 0 {
 		t.Errorf("missing at the end: got %d, want 0", got)
 	}
@@ -99,8 +99,9 @@ func TestPartitionsOutsideTheTopicAreIgnored(t *testing.T) {
 		b.Aborted(p, 1, 5)
 		b.Corrupted(p, 6, stamp.Stamp{Run: run, Sequence: 5}, true)
 		b.Ended(p, 1, 5)
+		b.Closed(p)
 	}
-	b.Sweep(true)
+	b.close()
 	if got := b.Counts(); got != (verify.Counts{}) {
 		t.Errorf("got %+v", got)
 	}

@@ -76,7 +76,7 @@ func BenchmarkSweep(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		v.now += time.Second
-		v.Sweep(false)
+		v.Sweep()
 		v.now -= time.Second
 	}
 }

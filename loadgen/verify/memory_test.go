@@ -52,7 +52,7 @@ func TestMemoryStaysWithinItsLimit(t *testing.T) {
 			}
 		}
 	})
-	v.Sweep(true)
+	closeAll(v.Verifier, partitions)
 	if got, want := v.Counts().Lost, uint64(partitions*producers*3/4*(pairs-1)); got != want {
 		t.Errorf("got %d lost, want %d", got, want)
 	}

@@ -191,11 +191,11 @@ func (v *Verifier) Closed(part int32) {
 }
 
 // Sweep declares gaps of our own run lost that have been open for the grace time, and forgets streams of other runs that have ended. Call
-// it every second or so; with all true, at the end, every gap of our own counts.
-func (v *Verifier) Sweep(all bool) {
+// it every second or so.
+func (v *Verifier) Sweep() {
 	now := v.c.Now()
 	for i := range v.partitions {
-		v.partitions[i].sweep(now, all)
+		v.partitions[i].sweep(now, false)
 	}
 }
 

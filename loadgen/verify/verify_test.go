@@ -42,6 +42,15 @@ func mustNew(t testing.TB, change func(*verify.Config)) *bench {
 	return b
 }
 
+// close says of both partitions that nothing more is to come.
+func (b *bench) close() { closeAll(b.Verifier, 2) }
+
+func closeAll(v *verify.Verifier, partitions int) {
+	for p := range partitions {
+		v.Closed(int32(p))
+	}
+}
+
 // consume appends records of our producer 1 to partition 0 and reads them.
 func (b *bench) consume(sequences ...uint64) {
 	for _, s := range sequences {
@@ -80,7 +89,7 @@ func (b *bench) failed(sequences ...uint64) {
 
 func (b *bench) pass(d time.Duration) {
 	b.now += d
-	b.Sweep(false)
+	b.Sweep()
 }
 
 type judged struct {
@@ -147,12 +156,12 @@ func TestFaultsAreFoundAndNamed(t *testing.T) {
 			}
 			b.pass(grace)
 		}, verify.Counts{}, nil},
-		"the end of a run settles what is open": {func(b *bench) { b.consume(0, 2); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 1-1"}},
-		"the end of a run shows a missing tail": {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 5); b.Sweep(true) }, verify.Counts{Lost: 3}, []string{"lost 2-4"}},
-		"a tail given up is not missing":        {func(b *bench) { b.consume(0, 1); b.failed(3, 4); b.Ended(0, 1, 5); b.Sweep(true) }, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
-		"more than the whole has arrived":       {func(b *bench) { b.consume(0, 1, 2); b.Ended(0, 1, 1); b.consume(3); b.Sweep(true) }, verify.Counts{}, nil},
-		"a whole tail has arrived":              {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 2); b.Ended(0, 7, 0); b.Sweep(true) }, verify.Counts{}, nil},
-		"of a stream nothing arrived at all":    {func(b *bench) { b.Ended(0, 7, 2); b.Sweep(true) }, verify.Counts{Lost: 2}, []string{"lost 0-1"}},
+		"the end of a run settles what is open": {func(b *bench) { b.consume(0, 2); b.close() }, verify.Counts{Lost: 1}, []string{"lost 1-1"}},
+		"the end of a run shows a missing tail": {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 5); b.close() }, verify.Counts{Lost: 3}, []string{"lost 2-4"}},
+		"a tail given up is not missing":        {func(b *bench) { b.consume(0, 1); b.failed(3, 4); b.Ended(0, 1, 5); b.close() }, verify.Counts{Lost: 1}, []string{"lost 2-2"}},
+		"more than the whole has arrived":       {func(b *bench) { b.consume(0, 1, 2); b.Ended(0, 1, 1); b.consume(3); b.close() }, verify.Counts{}, nil},
+		"a whole tail has arrived":              {func(b *bench) { b.consume(0, 1); b.Ended(0, 1, 2); b.Ended(0, 7, 0); b.close() }, verify.Counts{}, nil},
+		"of a stream nothing arrived at all":    {func(b *bench) { b.Ended(0, 7, 2); b.close() }, verify.Counts{Lost: 2}, []string{"lost 0-1"}},
 	})
 }
 
@@ -181,7 +190,7 @@ func TestRecordsGivenUpAreExcused(t *testing.T) {
 		"amid losses":               {func(b *bench) { b.failed(4, 5, 6); b.consume(0, 10); b.pass(grace) }, verify.Counts{Lost: 6}, []string{"lost 1-3", "lost 7-9"}},
 		"amid losses, afterwards":   {func(b *bench) { b.consume(0, 10); b.failed(6, 4, 5); b.pass(grace) }, verify.Counts{Lost: 6}, []string{"lost 1-3", "lost 7-9"}},
 		"far ahead of the consumer": {func(b *bench) { b.failed(1, 3); b.pass(9 * grace); b.consume(0, 2, 4); b.pass(grace) }, verify.Counts{}, nil},
-		"everything":                {func(b *bench) { b.failed(0, 1, 2); b.Ended(0, 1, 3); b.Sweep(true) }, verify.Counts{}, nil},
+		"everything":                {func(b *bench) { b.failed(0, 1, 2); b.Ended(0, 1, 3); b.close() }, verify.Counts{}, nil},
 		"another producer's do not count": {func(b *bench) { b.Failed(0, 2, 1); b.Failed(1, 1, 1); b.consume(0, 2); b.pass(grace) },
 			verify.Counts{Lost: 1}, []string{"lost 1-1"}},
 	})
@@ -272,7 +281,7 @@ func TestPartitionsThatOtherCopiesReadAreJudgedFromWhereWeReadThem(t *testing.T)
 			b.consume(500, 501, 503)
 			b.pass(grace)
 		}, verify.Counts{Lost: 1}, []string{"lost 502-502"}},
-		"never assigned, so nothing is missing": {func(b *bench) { b.Began(); b.Assigned(0, 7); b.Ended(0, 1, 100); b.Sweep(true) }, verify.Counts{}, nil},
+		"never assigned, so nothing is missing": {func(b *bench) { b.Began(); b.Assigned(0, 7); b.Ended(0, 1, 100); b.close() }, verify.Counts{}, nil},
 		"assigned before we began: from the first": {func(b *bench) {
 			b.Assigned(0, -1)
 			b.Began()
@@ -312,7 +321,7 @@ func TestOtherRunsSayHowManyTheyGaveUp(t *testing.T) {
 		"known to be given up only later":    {func(b *bench) { b.other(0, 500, 503); b.other(0, 504); b.other(2, 505); b.pass(grace); b.other(2, 506) }, verify.Counts{}, nil},
 		"at the last moment":                 {func(b *bench) { b.other(0, 500, 503); b.pass(grace); b.other(2, 504) }, verify.Counts{}, nil},
 		"some given up, some lost":           {func(b *bench) { b.other(0, 500, 504); b.other(2, 505); b.pass(grace); b.other(2, 506) }, verify.Counts{Lost: 1}, []string{"lost 501-503/1"}},
-		"the producer stopped or was killed": {func(b *bench) { b.other(0, 500, 502); b.pass(grace); b.pass(99 * grace); b.Sweep(true) }, verify.Counts{}, nil},
+		"the producer stopped or was killed": {func(b *bench) { b.other(0, 500, 502); b.pass(grace); b.pass(99 * grace); b.close() }, verify.Counts{}, nil},
 		"the consumer lags: stamps decide":   {func(b *bench) { b.other(0, 500, 502); at := b.now; b.pass(9 * grace); b.now = at; b.other(0, 503) }, verify.Counts{}, nil},
 		"given up and arrived all the same does not excuse what is lost later": {func(b *bench) {
 			b.other(0, 500)

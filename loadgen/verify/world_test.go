@@ -322,7 +322,7 @@ func (w *world) work(records int) {
 		}
 		w.clean = false
 		if i%(burst*1000) == 0 {
-			w.v.Sweep(false)
+			w.v.Sweep()
 		}
 	}
 }
@@ -343,7 +343,7 @@ func (w *world) rest() {
 			w.round(p, func(*source) bool { return true })
 		}
 	}
-	w.v.Sweep(false)
+	w.v.Sweep()
 }
 
 // end takes leave of a verifier.
@@ -351,7 +351,7 @@ func (w *world) end() {
 	if w.v == nil {
 		return
 	}
-	w.v.Sweep(true)
+	closeAll(w.v, len(w.parts))
 	c := w.v.Counts()
 	w.counts.Lost += c.Lost
 	w.counts.Duplicated += c.Duplicated

@@ -43,24 +43,22 @@ type Problem struct {
 
 const (
 	inconclusiveTries = 2 // a configuration whose measurement failed twice is left alone: a third try would cost another restart
-	reach             = 2 // steps; past a neighbour that made no difference a plateau may end
+	reach             = 2 // steps; past a neighbour that made no clear difference a plateau may end
 )
 
 // Next is the next change to try, or false with the reason why there is none.
 //
-// Knob after knob, the neighbouring step is tried, first upward, then downward; a knob whose change was kept is moved on in the same direction at
-// once. When no neighbour helps any more, the second step is tried wherever the first made no clear difference.
+// Knob after knob, the neighbouring step is tried, first upward for all, then downward; a knob whose change was kept is moved on in the same direction
+// at once. A step that made no clear difference is no answer yet: what it does may be within the noise, and what a larger one does not. So the second
+// step is tried in the same direction before the knob is left.
 func Next(p Problem) (Proposal, string, bool) {
 	seen := index(p.Tried)
-	for distance := 1; distance <= reach; distance++ {
-		for turn := range 2 {
-			for _, k := range order(p, distance) {
-				dir := directions(p, k.Name)[turn]
+	for turn := range 2 {
+		for _, k := range order(p) {
+			dir := directions(p, k.Name)[turn]
+			for distance := 1; distance <= reach && (distance == 1 || seen.flat(p.Incumbent, k, dir)); distance++ {
 				to, ok := step(k, p.Incumbent[k.Name], dir*distance)
 				if !ok || k.Check(to, p.Memory) != nil || !seen.open(p.Incumbent.With(k.Name, to)) {
-					continue
-				}
-				if distance > 1 && !seen.flat(p.Incumbent, k, dir) {
 					continue
 				}
 				return Proposal{Knob: k.Name, From: p.Incumbent[k.Name], To: to, Reason: reason(k, dir, distance)}, "", true
@@ -82,8 +80,8 @@ func reason(k space.Knob, dir, distance int) string {
 }
 
 // order starts with the knob of the last trial, so that a knob is followed to its end before the next one is taken up.
-func order(p Problem, distance int) []space.Knob {
-	if len(p.Tried) == 0 || distance > 1 {
+func order(p Problem) []space.Knob {
+	if len(p.Tried) == 0 {
 		return p.Knobs
 	}
 	last := p.Tried[len(p.Tried)-1].Knob

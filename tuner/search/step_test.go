@@ -61,10 +61,10 @@ func TestStudies(t *testing.T) {
 	}{
 		"everything upward helps": {start, 4 << 30, func(p space.Point) float64 { return float64(p["heap"] * p["io"] * p["net"]) },
 			"heap=3072 io=32 net=16", "heap 512, heap 1024, heap 2048, heap 3072, io 4, io 8, io 16, io 32, net 2, net 3", 17},
-		"memory is the limit": {start, 2 << 30, func(p space.Point) float64 { return float64(p["heap"]) }, "heap=1024 io=2 net=1", "heap 512, heap 1024, io 4, net 2", 14},
+		"memory is the limit": {start, 2 << 30, func(p space.Point) float64 { return float64(p["heap"]) }, "heap=1024 io=2 net=1", "heap 512, heap 1024, io 4, io 8, net 2, net 3", 14},
 		"downward helps": {space.Point{"heap": 256, "io": 32, "net": 16}, 4 << 30, func(p space.Point) float64 { return 1 / float64(p["io"]) },
-			"heap=256 io=1 net=16", "heap 512, io 16, io 8, io 4, io 2, io 1", 14},
-		"nothing helps": {start, 4 << 30, func(space.Point) float64 { return 1 }, "heap=256 io=2 net=1", "heap 512, io 4, net 2, io 1", 8},
+			"heap=256 io=1 net=16", "heap 512, heap 1024, io 16, io 8, io 4, io 2, io 1", 14},
+		"nothing helps": {start, 4 << 30, func(space.Point) float64 { return 1 }, "heap=256 io=2 net=1", "heap 512, heap 1024, io 4, io 8, net 2, net 3, io 1", 7},
 		"everything hurts": {start, 4 << 30, func(p space.Point) float64 {
 			if p.Key() == start.Key() {
 				return 1
@@ -76,10 +76,10 @@ func TestStudies(t *testing.T) {
 				return 2
 			}
 			return 1
-		}, "heap=1024 io=2 net=1", "heap 512, io 4, net 2, io 1, heap 1024", 18},
-		"a value between the steps": {space.Point{"heap": 300, "io": 5, "net": 1}, 4 << 30, func(p space.Point) float64 { return float64(p["io"]) }, "heap=300 io=32 net=1", "heap 512, io 8, io 16, io 32, net 2, heap 512, heap 256", 16},
+		}, "heap=1024 io=2 net=1", "heap 512, heap 1024, heap 2048", 15},
+		"a value between the steps": {space.Point{"heap": 300, "io": 5, "net": 1}, 4 << 30, func(p space.Point) float64 { return float64(p["io"]) }, "heap=300 io=32 net=1", "heap 512, heap 1024, io 8, io 16, io 32, net 2", 20},
 		"threads that help together": {start, 4 << 30, func(p space.Point) float64 { return min(float64(p["io"]), 8) * min(float64(p["net"]), 3) },
-			"heap=256 io=8 net=3", "heap 512, io 4, io 8, io 16", 20},
+			"heap=256 io=8 net=3", "heap 512, heap 1024, io 4, io 8, io 16, io 32, net 2, net 3", 24},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, log := study(t, c.start, c.memory, c.value)
