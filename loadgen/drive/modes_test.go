@@ -3,6 +3,7 @@ package drive_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -112,10 +113,60 @@ func TestEveryMode(t *testing.T) {
 			if wanted != (total.Aborted > 0) {
 				t.Errorf("got %d records aborted of %d", total.Aborted, total.Offered)
 			}
+			if got, want := stored(t, b, topic).String(), codec(c.parts); got != want {
+				t.Errorf("got batches that are compressed with %s, want %s", got, want)
+			}
 		})
 	}
 	t.Run("what transactions promise", func(t *testing.T) { promises(t, b) })
 	t.Run("two groups, in which consumers come and go", func(t *testing.T) { rebalanced(t, b) })
+}
+
+var named = regexp.MustCompile(`codec: (\w+)`)
+
+// codec is what a workload's parts ask for.
+func codec(parts string) string {
+	if m := named.FindStringSubmatch(parts); m != nil {
+		return m[1]
+	}
+	return "none"
+}
+
+// stored is how the first batch of a topic is compressed in the broker's log.
+func stored(t *testing.T, b *kafkatest.Broker, topic string) sarama.CompressionCodec {
+	t.Helper()
+	conf, err := kafka.Client{Brokers: []string{b.Addr}, ID: "test"}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := sarama.NewClient([]string{b.Addr}, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	partitions, err := client.Partitions(topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range partitions {
+		leader, err := client.Leader(topic, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := &sarama.FetchRequest{MinBytes: 1, MaxBytes: 1 << 20, Version: 4}
+		ask.AddBlock(topic, p, 0, 1<<20, -1)
+		answer, err := leader.Fetch(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range answer.GetBlock(topic, p).RecordsSet {
+			if set.RecordBatch != nil && len(set.RecordBatch.Records) > 0 {
+				return set.RecordBatch.Codec
+			}
+		}
+	}
+	t.Fatalf("topic %s: no batch in any partition", topic)
+	return 0
 }
 
 // Each group reads everything, and of what a consumer had not committed when it left, or another came, its successor may read some again.

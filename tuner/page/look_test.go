@@ -26,6 +26,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/kafkalab/kafkalab/internal/browsertest"
 	"github.com/kafkalab/kafkalab/tuner/config"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/orders"
@@ -35,7 +36,7 @@ import (
 
 // TestInTheBrowser shows the page in a real Chromium: one browser, a tab for each of these.
 func TestInTheBrowser(t *testing.T) {
-	browser := chromium(t)
+	browser := browsertest.Start(t)
 	t.Run("what there is", func(t *testing.T) {
 		x := scene{}.serve(t)
 		b := open(t, browser, x.url, 1280, 900)
@@ -445,7 +446,7 @@ func TestScreenshots(t *testing.T) {
 	if *pictures == "" {
 		t.Skip("make screenshots makes them")
 	}
-	browser := chromium(t)
+	browser := browsertest.Start(t)
 	x := scene{}.serve(t)
 	for _, p := range []struct {
 		name          string
@@ -465,7 +466,7 @@ func TestScreenshots(t *testing.T) {
 }
 
 func BenchmarkInTheBrowser(b *testing.B) {
-	browser := chromium(b)
+	browser := browsertest.Start(b)
 	x := much(b)
 	var loaded, whole, shown, loading, worst float64
 	n := 0

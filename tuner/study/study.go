@@ -334,7 +334,7 @@ func (s *Study) finished(r ledger.Record) {
 
 func (s *Study) measured(r ledger.Record) {
 	s.Windows, s.MeasuredAt = r.Windows, r.Time
-	if s.Baseline == nil {
+	if s.Baseline == nil || s.Start.Key() == r.Point.Key() { // the newest figure of the start: what was best is measured anew too
 		s.Baseline, s.BaselineAt, s.Start = r.Windows, r.Time, r.Point
 	}
 	if s.Best == nil || s.BestPoint.Key() == r.Point.Key() {

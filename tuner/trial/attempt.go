@@ -465,7 +465,7 @@ func rolloutEnd(err error) *end {
 
 // trialWindows are all, or fewer when the comparison is plain before.
 func (r *Runner) trialWindows() amount {
-	return amount{r.File.Windows.Count, func(so []judge.Window) bool { return judge.Plain(r.study.Windows, so, r.rules) }}
+	return amount{count: r.File.Windows.Count, enough: func(so []judge.Window) bool { return judge.Plain(r.study.Windows, so, r.rules) }}
 }
 
 // judge compares with the incumbent as it was measured last. After a tuner was down for long that says nothing about now.

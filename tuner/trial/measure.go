@@ -80,13 +80,25 @@ func (r *Runner) warm(ctx context.Context, want space.Point) (*end, error) {
 	}
 }
 
-// amount is how many windows are wanted, and whether fewer are enough.
+// amount is how many windows are wanted, and whether fewer are enough. Patient ones go on, with the newest of them, while the load still moves: at most
+// for the given time.
 type amount struct {
-	count  int
-	enough func(so []judge.Window) bool
+	count   int
+	enough  func(so []judge.Window) bool
+	patient time.Duration
 }
 
-func all(count int) amount { return amount{count, func([]judge.Window) bool { return false }} }
+func all(count int) amount {
+	return amount{count: count, enough: func([]judge.Window) bool { return false }}
+}
+
+// settled are windows of a load that has found its rate. After a start from cold it feels its way up for minutes, each window little above the one
+// before, and whatever is tried next would be compared with what was never the incumbent's best.
+func (r *Runner) settled() amount {
+	a := all(r.File.Windows.Count)
+	a.patient = r.File.Windows.MaxAge // what takes longer to measure is old by then
+	return a
+}
 
 // measure takes windows one behind the other. Each is asked for after it ended and the last scrape in it was taken; a bad one is replaced by a
 // further one as long as there are any.
@@ -97,7 +109,17 @@ func (r *Runner) measure(ctx context.Context, want space.Point, a amount) ([]jud
 	var causes []string
 	began := time.Now()
 	from := began
-	for n := 0; n < a.count+w.Extra && len(good) < a.count && !a.enough(good); n++ {
+	more := func(n int) bool {
+		if a.enough(good) {
+			return false
+		}
+		if len(good) < a.count {
+			return n < a.count+w.Extra
+		}
+		_, moving := judge.Moving(good, r.File.Objective.Margin)
+		return moving && time.Since(began) < a.patient
+	}
+	for n := 0; more(n); n++ {
 		to := from.Add(w.Window)
 		if err := wait(ctx, time.Until(to.Add(late))); err != nil {
 			return nil, nil, err
@@ -112,6 +134,7 @@ func (r *Runner) measure(ctx context.Context, want space.Point, a amount) ([]jud
 			return nil, nil, ctx.Err()
 		case err == nil:
 			good = append(good, window)
+			good = good[max(0, len(good)-a.count):]
 			r.progress(good)
 		case errors.As(err, &bad) && bad.Blames:
 			return nil, refused(bad.Cause, "%s: %s", bad.Figure, bad.Why), nil
@@ -179,7 +202,7 @@ func (r *Runner) measureNow(ctx context.Context) error {
 		r.state(status.Holding, fmt.Sprintf("the variables say %s, the broker runs with %s", point.Key(), effective.Key()))
 		return wait(ctx, idle)
 	}
-	windows, e, err := r.steady(ctx, point, all(r.File.Windows.Count), func(ledger.Phase) error { return nil })
+	windows, e, err := r.steady(ctx, point, r.settled(), func(ledger.Phase) error { return nil })
 	switch {
 	case err != nil:
 		return err
@@ -190,10 +213,11 @@ func (r *Runner) measureNow(ctx context.Context) error {
 		r.Logger.Warn("the incumbent could not be measured", "err", e.reason)
 		return wait(ctx, idle)
 	}
-	return r.record(ledger.Record{
-		Kind: ledger.Measured, Point: point, Effective: effective, Windows: windows,
-		Reason: fmt.Sprintf("the incumbent's goodput is %.0f/s", judge.Median(windows, judge.Goodput)),
-	})
+	reason := fmt.Sprintf("the incumbent's goodput is %.0f/s", judge.Median(windows, judge.Goodput))
+	if by, moving := judge.Moving(windows, r.File.Objective.Margin); moving {
+		reason += fmt.Sprintf(", and still moves: %+.0f %% from the first half of its windows to the second", 100*by)
+	}
+	return r.record(ledger.Record{Kind: ledger.Measured, Point: point, Effective: effective, Windows: windows, Reason: reason})
 }
 
 // steady measures brokers that live through it. Any end but somebody else's change is put down to a death in between, if there was one: it is

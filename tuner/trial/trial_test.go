@@ -3,6 +3,7 @@ package trial_test
 import (
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/kafkalab/kafkalab/tuner/apply"
 	"github.com/kafkalab/kafkalab/tuner/config"
+	"github.com/kafkalab/kafkalab/tuner/judge"
 	"github.com/kafkalab/kafkalab/tuner/ledger"
 	"github.com/kafkalab/kafkalab/tuner/observe"
 	"github.com/kafkalab/kafkalab/tuner/space"
@@ -357,6 +359,48 @@ func TestAnOldIncumbentIsMeasuredAgain(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A load that was started from cold feels its way up for minutes. The start is what it comes to, and not what it was on the way there, or everything
+// that is tried later would look better.
+func TestALoadThatStillMovesIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		load   func(since time.Duration) float64
+		least  float64 // of 1,000 records/s
+		most   time.Duration
+		reason string
+	}{
+		"it comes to rest": {func(d time.Duration) float64 { return 1 - 0.5*math.Exp(-d.Seconds()/60) }, 940, 5 * time.Minute, "goodput is"},
+		"it falls to rest": {func(d time.Duration) float64 { return 1 + 0.5*math.Exp(-d.Seconds()/60) }, 1000, 5 * time.Minute, "goodput is"},
+		"it never does":    {func(d time.Duration) float64 { return math.Exp(0.2 * d.Minutes()) }, 1500, 8 * time.Minute, "still moves: +"},
+		"it never moved":   {func(time.Duration) float64 { return 1 }, 1000, 2 * time.Minute, "goodput is"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				f := testFile(t)
+				f.Mode = config.Observe
+				w, j := newWorld(f.Space()), &journal{}
+				began := time.Now()
+				w.goodput = func(space.Point) float64 { return 1000 }
+				w.noise = func(now time.Time, _ string) float64 { return c.load(now.Sub(began)) }
+				var first *ledger.Record
+				run(t, f, w, j, func(status.Snapshot) bool {
+					for _, r := range j.all() {
+						if r.Kind == ledger.Measured {
+							first = &r
+							return true
+						}
+					}
+					return false
+				})
+				got, took := judge.Median(first.Windows, judge.Goodput), first.Time.Sub(began)
+				if got < c.least || c.load(took) >= 1 && c.load(took) < 1.2 && got > 1100 || took > c.most || len(first.Windows) != f.Windows.Count || !strings.Contains(first.Reason, c.reason) {
+					t.Errorf("got %.0f/s in %d windows after %s: %s", got, len(first.Windows), took, first.Reason)
+				}
+			})
+		})
+	}
 }
 
 func TestEventsSayWhatHappened(t *testing.T) {

@@ -117,7 +117,7 @@ func newWorld(knobs []space.Knob) *world {
 		before:  space.Point{"heap": 256, "io": 2},
 		p99:     func(space.Point) float64 { return 0.150 },
 		guard:   func(space.Point, time.Time) (float64, error) { return 0, nil },
-		goodput: func(p space.Point) float64 { return 1000 + float64(p["io"])*100 - float64(p["heap"])/100 },
+		goodput: func(p space.Point) float64 { return (1000 + float64(p["io"])*100) * (1 - float64(p["heap"])/5000) }, // a larger heap is clearly worse
 	}
 	return w
 }
