@@ -210,12 +210,15 @@ func BenchmarkSoak(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory sends 1 KB records as fast as a broker takes them that shares the machine, and reads them back. The goal: less than 150 MB resident.
+// BenchmarkMemory sends 1 KB records as fast as they can be read back on the machine that it shares with the broker, with a window of the usual size. The goal: less
+// than 150 MB resident. A closed loop says how fast that is: it sends more than is read, and retention deletes the rest, so the figure is what was read.
 func BenchmarkMemory(b *testing.B) {
 	folder, addr := node(b)
+	const usual = "name: memory\npayload: {bytes: 1024}\nproducer: {clients: 2}\nconsumer: {clients: 1}\n" + cleaned
 	for b.Loop() {
-		m := play(b, folder, "name: memory\npayload: {bytes: 1024}\nproducer: {clients: 2}\nconsumer: {clients: 1}\nschedule: {shape: closed, in_flight: 10000}\n"+cleaned, nil,
-			"run", "--duration=70s", "--kafka.brokers="+addr)
+		highest := play(b, folder, usual+"schedule: {shape: closed, in_flight: 4096}\n", nil, "run", "--duration=40s", "--kafka.brokers="+addr)
+		most := 0.8 * float64(highest.Measured.Consumed) / (highest.Lasted - highest.Warmup)
+		m := play(b, folder, usual, nil, "run", fmt.Sprintf("--rate=%.0f", most), "--duration=70s", "--topic=memory", "--kafka.brokers="+addr)
 		b.ReportMetric(float64(m.Measured.Consumed)/(m.Lasted-m.Warmup), "records/s")
 		atMost(b, "MB-at-most", float64(m.Generators[0].Memory)/1e6, 150)
 		if m.Measured.Consumed != m.Measured.Acked || m.Faults != (measured{}).Faults {
