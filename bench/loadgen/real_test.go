@@ -120,41 +120,74 @@ const (
 	flatOut = "schedule: {shape: closed, in_flight: 60000}\n"
 )
 
+// scheduleRounds is how often each rate is measured, in turns with the others. A host that takes both processors away for a fifth of a second makes a hundredth
+// of twenty seconds' records late, at any rate.
+const scheduleRounds = 3
+
 // BenchmarkSchedule keeps a rate on a real broker, with a consumer. The goals: records sent within 0.1 % of what was asked for, each second within 1 %, and
-// up to 70 % of the highest rate that the machine can do a P99 of schedule lag of 2 ms. That rate is what a closed loop reaches. The memory
-// is that of a window of 60,000 records, not of the usual one.
+// up to 70 % of the highest rate that the machine can do a P99 of schedule lag of 2 ms, by the median run. That rate is what a closed loop reaches. The
+// memory is that of a window of 60,000 records, not of the usual one.
 func BenchmarkSchedule(b *testing.B) {
 	folder, addr := node(b)
 	highest := play(b, folder, scheduled+flatOut, nil, "run", "--duration=40s", "--kafka.brokers="+addr)
 	most := float64(highest.Measured.Consumed) / (highest.Lasted - highest.Warmup)
-	for _, rate := range []float64{1000, 10_000, 0.3 * most, 0.5 * most, 0.7 * most, most} {
+	rates := []float64{1000, 10_000, 0.3 * most, 0.5 * most, 0.7 * most, most}
+	runs := make([][]keptTo, len(rates))
+	for range scheduleRounds {
+		for i, rate := range rates {
+			runs[i] = append(runs[i], keepTo(b, folder, addr, rate))
+		}
+	}
+	for i, rate := range rates {
 		b.Run(fmt.Sprintf("%.0f per second, %.0f percent", rate, 100*rate/most), func(b *testing.B) {
-			for b.Loop() {
-				m := play(b, folder, scheduled, nil, "run", fmt.Sprintf("--rate=%.0f", rate), "--duration=40s", "--kafka.brokers="+addr)
-				worst := 0.0
-				from, to := m.Start.Add(time.Duration(m.Warmup*1e9)), m.Start.Add(time.Duration(m.Lasted*1e9))
-				for _, p := range m.Series.Points {
-					if at := time.Unix(p.At, 0); at.After(from) && at.Add(time.Second).Before(to) {
-						worst = max(worst, math.Abs(float64(p.Sent)/(math.Round(rate)*p.Seconds)-1))
-					}
-				}
-				goals := [3]float64{0.1, 1, 2}
-				if rate > 0.7*most {
-					goals = [3]float64{100, 100, 60_000} // what happens there is shown, and no goal
-				}
-				atMost(b, "%off", 100*math.Abs(float64(m.Measured.Sent)/(math.Round(rate)*(m.Lasted-m.Warmup))-1), goals[0])
-				atMost(b, "%off-worst-second", 100*worst, goals[1])
-				atMost(b, "ms-lag-p99", 1000*m.Summary.Latency["schedule_lag"].P99, goals[2])
-				b.ReportMetric(float64(m.Generators[0].Memory)/1e6, "MB-at-most")
-				b.ReportMetric(1000*m.Summary.Latency["end_to_end"].P99, "ms-end-to-end-p99")
-				overslept, _ := m.Generators[0].Overslept.Snapshot().Quantile(0.99)
-				b.ReportMetric(1000*overslept.Seconds(), "ms-overslept-p99")
-				if m.Measured.Consumed != m.Measured.Acked {
-					b.Errorf("got %+v, want all consumed", m.Measured)
-				}
+			for b.Loop() { // measured already
 			}
+			column := func(of func(keptTo) float64) (all []float64) {
+				for _, k := range runs[i] {
+					all = append(all, of(k))
+				}
+				return all
+			}
+			lags := column(func(k keptTo) float64 { return k.lag })
+			b.Logf("ms-lag-p99 of each run: %.2f", lags)
+			goals := [3]float64{0.1, 1, 2}
+			if rate > 0.7*most {
+				goals = [3]float64{100, 100, 60_000} // what happens there is shown, and no goal
+			}
+			atMost(b, "%off", slices.Max(column(func(k keptTo) float64 { return k.off })), goals[0])
+			atMost(b, "%off-worst-second", slices.Max(column(func(k keptTo) float64 { return k.worst })), goals[1])
+			atMost(b, "ms-lag-p99", median(lags), goals[2])
+			b.ReportMetric(slices.Max(lags), "ms-lag-p99-at-most")
+			b.ReportMetric(slices.Max(column(func(k keptTo) float64 { return k.memory })), "MB-at-most")
+			b.ReportMetric(median(column(func(k keptTo) float64 { return k.endToEnd })), "ms-end-to-end-p99")
+			b.ReportMetric(median(column(func(k keptTo) float64 { return k.overslept })), "ms-overslept-p99")
 		})
 	}
+}
+
+// keptTo is how a run kept to its rate: percentages off in all and in the worst second, 99th percentiles in milliseconds, resident MB.
+type keptTo struct{ off, worst, lag, endToEnd, overslept, memory float64 }
+
+func keepTo(b *testing.B, folder, addr string, rate float64) keptTo {
+	m := play(b, folder, scheduled, nil, "run", fmt.Sprintf("--rate=%.0f", rate), "--duration=40s", "--kafka.brokers="+addr)
+	k := keptTo{
+		off:      100 * math.Abs(float64(m.Measured.Sent)/(math.Round(rate)*(m.Lasted-m.Warmup))-1),
+		lag:      1000 * m.Summary.Latency["schedule_lag"].P99,
+		endToEnd: 1000 * m.Summary.Latency["end_to_end"].P99,
+		memory:   float64(m.Generators[0].Memory) / 1e6,
+	}
+	from, to := m.Start.Add(time.Duration(m.Warmup*1e9)), m.Start.Add(time.Duration(m.Lasted*1e9))
+	for _, p := range m.Series.Points {
+		if at := time.Unix(p.At, 0); at.After(from) && at.Add(time.Second).Before(to) {
+			k.worst = max(k.worst, 100*math.Abs(float64(p.Sent)/(math.Round(rate)*p.Seconds)-1))
+		}
+	}
+	overslept, _ := m.Generators[0].Overslept.Snapshot().Quantile(0.99)
+	k.overslept = 1000 * overslept.Seconds()
+	if m.Measured.Consumed != m.Measured.Acked {
+		b.Errorf("at %.0f records/s: got %+v, want all consumed", rate, m.Measured)
+	}
+	return k
 }
 
 // BenchmarkFirstRecord starts the program on a topic that is not there. The goal: the first record is sent within a second, by a static program of less than 30 MB.
